@@ -1,0 +1,209 @@
+use std::collections::BTreeMap;
+
+use wright_model::{Diagnostic, InstanceRecord, InstanceSpec, Name, Severity, Traffic};
+
+use super::types::{Action, Observed, Planned};
+use crate::{
+    desired::{App, Desired},
+    render::Slot,
+};
+
+/// A store that has served is not made anew elsewhere: that would be an empty one.
+pub(super) fn stores_on_dead_hosts(
+    desired: &Desired,
+    observed: &Observed,
+) -> Result<(), Vec<Diagnostic>> {
+    let live = observed.live_hosts();
+    let lost = observed.records.iter().filter(|(_, record)| {
+        let gone = !live.contains_key(&record.spec.host);
+        record.spec.store && record.traffic == Traffic::On && gone
+    });
+    let mut found = Vec::new();
+    for (name, record) in lost {
+        let Some(app) = desired.apps.get(&record.spec.app) else {
+            continue;
+        };
+        if !app
+            .instance_names()
+            .any(|(_, wanted)| wanted == name.as_str())
+        {
+            continue;
+        }
+        let host = &record.spec.host;
+        let message = format!("the data of {name} was on host {host}, which is gone");
+        let help = format!(
+            "bring {host} back; or, if the data may be lost or stands elsewhere, forget the instance first: wright delete instance {}",
+            record.spec.id
+        );
+        found.push(app.place.error("store-lost", message).help(help));
+    }
+    if found.is_empty() { Ok(()) } else { Err(found) }
+}
+
+/// What is done with an instance that is wanted.
+pub(super) fn wanted(app: &App, slot: &Slot, spec: InstanceSpec, observed: &Observed) -> Planned {
+    let previous = observed
+        .previous
+        .as_ref()
+        .and_then(|p| p.instances.get(&slot.name));
+    let previous = previous.filter(|p| p.spec.host == spec.host && p.action != Action::Keep);
+    let record = observed.records.get(&slot.name);
+    let mut planned = Planned {
+        spec,
+        action: Action::Create,
+        before: None,
+        new_package: true,
+        layer: app.layer,
+    };
+    if let Some(previous) = previous {
+        // What the job began goes on, also with another specification.
+        planned.action = previous.action.clone();
+        planned.before = previous.before;
+        planned.new_package = previous.new_package || previous.spec.package != planned.spec.package;
+        return planned;
+    }
+    let Some(record) = record else { return planned };
+    if record.spec.host != planned.spec.host {
+        planned.action = Action::Move {
+            from: record.spec.host.clone(),
+        };
+        return planned;
+    }
+    if record.traffic != Traffic::On {
+        planned.action = Action::Update {
+            why: vec!["it is not in service".to_owned()],
+        };
+    } else if record.spec == planned.spec {
+        planned.action = Action::Keep;
+        planned.new_package = false;
+    } else {
+        planned.before = Some(record.spec_digest);
+        planned.new_package = record.spec.package != planned.spec.package;
+        planned.action = Action::Update {
+            why: differences(&record.spec, &planned.spec),
+        };
+    }
+    planned
+}
+
+fn differences(old: &InstanceSpec, new: &InstanceSpec) -> Vec<String> {
+    let mut why = Vec::new();
+    if old.package != new.package {
+        let same_version = old.package.version == new.package.version;
+        why.push(match same_version {
+            true => format!("package {} with other content", new.package),
+            false => format!("package {} -> {}", old.package, new.package),
+        });
+    }
+    let content = |spec: &InstanceSpec| -> BTreeMap<String, String> {
+        spec.files
+            .iter()
+            .map(|file| (file.path.clone(), file.content.clone()))
+            .collect()
+    };
+    changed_keys("configuration", &content(old), &content(new), &mut why);
+    changed_keys("environment", &old.env, &new.env, &mut why);
+    let ports = |spec: &InstanceSpec| -> BTreeMap<String, String> {
+        spec.ports
+            .iter()
+            .map(|(name, port)| (name.to_string(), port.to_string()))
+            .collect()
+    };
+    changed_keys("port", &ports(old), &ports(new), &mut why);
+    if old.limits != new.limits {
+        why.push("resources".to_owned());
+    }
+    if (&old.ready, old.ready_within) != (&new.ready, new.ready_within) {
+        why.push("readiness check".to_owned());
+    }
+    if old.address != new.address {
+        why.push(format!("address {} -> {}", old.address, new.address));
+    }
+    if old.store != new.store {
+        why.push("whether it keeps data".to_owned());
+    }
+    why
+}
+
+/// Names what differs, never the values: they may hold what people consider private.
+fn changed_keys(
+    what: &str,
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+    why: &mut Vec<String>,
+) {
+    for key in new.keys().filter(|key| old.get(*key) != new.get(*key)) {
+        why.push(format!("{what} {key}"));
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        why.push(format!("{what} {key} removed"));
+    }
+}
+
+/// Instances that are there and no longer wanted.
+pub(super) struct Removal {
+    pub planned: BTreeMap<Name, Planned>,
+    pub forget: Vec<Name>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+pub(super) fn removals(wanted: &BTreeMap<Name, Planned>, observed: &Observed) -> Removal {
+    let unwanted = observed
+        .records
+        .iter()
+        .filter(|(name, _)| !wanted.contains_key(*name));
+    let mut removal = remove(unwanted, observed);
+    // What the job began to remove goes on although the record may be gone by now.
+    for (name, planned) in observed.previous.iter().flat_map(|plan| &plan.instances) {
+        let live = observed.live_hosts().contains_key(&planned.spec.host);
+        if planned.action == Action::Remove && !wanted.contains_key(name) && live {
+            removal
+                .planned
+                .entry(name.clone())
+                .or_insert_with(|| planned.clone());
+        }
+    }
+    removal
+}
+
+pub(super) fn remove<'a>(
+    records: impl Iterator<Item = (&'a Name, &'a InstanceRecord)>,
+    observed: &Observed,
+) -> Removal {
+    let live = observed.live_hosts();
+    let mut removal = Removal {
+        planned: BTreeMap::new(),
+        forget: Vec::new(),
+        warnings: Vec::new(),
+    };
+    for (name, record) in records {
+        if !live.contains_key(&record.spec.host) {
+            removal.forget.push(name.clone());
+            continue;
+        }
+        if record.spec.store {
+            let message = format!(
+                "{name} keeps data on {}: it is deleted with it",
+                record.spec.host
+            );
+            let mut warning = Diagnostic::error("store-removed", message)
+                .help("save what is needed before you agree");
+            warning.severity = Severity::Warning;
+            removal.warnings.push(warning);
+        }
+        let layer = observed
+            .apps
+            .get(&record.spec.app)
+            .map_or(0, |app| app.layer);
+        let spec = record.spec.clone();
+        let planned = Planned {
+            spec,
+            action: Action::Remove,
+            before: None,
+            new_package: false,
+            layer,
+        };
+        removal.planned.insert(name.clone(), planned);
+    }
+    removal
+}

@@ -1,0 +1,186 @@
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+use wright_model::{
+    Capacity, Check, Diagnostic, Digest, Host, InstanceRecord, InstanceSpec, InstanceStatus,
+    Limits, Name,
+};
+use wright_workflow::Step;
+
+use crate::desired::{Need, SecretWant};
+
+/// What is there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Observed {
+    /// Every host.
+    pub hosts: Vec<Host>,
+    /// What other sites have on them.
+    pub others: Vec<InstanceRecord>,
+    /// The records of this site's instances.
+    pub records: BTreeMap<Name, InstanceRecord>,
+    /// The apps of the plan that made these records ([`Plan::apps`]): says who needed whom among
+    /// apps that the site no longer has.
+    pub apps: BTreeMap<Name, PlannedApp>,
+    /// The job's plan so far, where a running job is planned anew: what it decided for an instance
+    /// still stands as long as its host does.
+    pub previous: Option<Box<Plan>>,
+    /// Hosts that instances must stay on, beside those of records and of `previous`.
+    pub pins: BTreeMap<Name, Name>,
+    /// What agents see; for warnings.
+    pub statuses: BTreeMap<Name, InstanceStatus>,
+    /// How long a verb took in earlier runs, milliseconds.
+    pub durations: BTreeMap<String, u64>,
+}
+
+/// What will be created, changed, left and removed, and the steps that do it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The site.
+    pub site: Name,
+    /// The revision of what was observed.
+    pub parent: u64,
+    /// The address of everything else in the plan.
+    pub digest: Digest,
+    /// The hosts that instances may be on.
+    pub hosts: BTreeMap<Name, PlannedHost>,
+    /// Every instance, those to remove included.
+    pub instances: BTreeMap<Name, Planned>,
+    /// Every app of the site.
+    pub apps: BTreeMap<Name, PlannedApp>,
+    /// The graph, in an order in which it could be walked.
+    pub steps: Vec<Step>,
+    /// How long the critical path is expected to take, milliseconds.
+    pub expected_ms: u64,
+    /// The names of the steps on the expected critical path, first to last.
+    pub critical_path: Vec<String>,
+    /// Instances whose host is gone for good and whose records whoever executes the plan removes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forget: Vec<Name>,
+    /// What somebody should know before agreeing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A host that instances may be on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedHost {
+    /// Where its programs listen.
+    pub address: IpAddr,
+    /// What it can carry.
+    pub capacity: Capacity,
+    /// What other sites have taken of it.
+    pub taken: Limits,
+    /// Ports that other sites have taken, and by whom.
+    pub ports: BTreeMap<u16, String>,
+}
+
+/// One instance in a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// What it shall run with; for one to remove, what it runs with.
+    pub spec: InstanceSpec,
+    /// What is done.
+    pub action: Action,
+    /// What it served with before, and goes back to if this fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Digest>,
+    /// Whether the package it ran before is another one.
+    #[serde(default)]
+    pub new_package: bool,
+    /// Its app's layer; 0: needs nothing.
+    pub layer: u32,
+}
+
+/// What is done with an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Action {
+    /// It is made.
+    Create,
+    /// It is changed.
+    Update {
+        /// What differs, such as `package catalog@1.4.0 -> catalog@1.4.1`.
+        why: Vec<String>,
+    },
+    /// It stays as it is.
+    Keep,
+    /// Its host is gone: it is made on another one.
+    Move {
+        /// The host that is gone.
+        from: Name,
+    },
+    /// It is removed.
+    Remove,
+}
+
+/// One app in a plan: what graphs, reports and checks need to know of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedApp {
+    /// `NAME@VERSION`.
+    pub package: String,
+    /// How many.
+    pub instances: u32,
+    /// 0: needs nothing.
+    pub layer: u32,
+    /// What it needs.
+    pub needs: Vec<Need>,
+    /// Ports by which others reach it.
+    pub provides: Vec<Name>,
+    /// Apps that must not be on its hosts.
+    pub away_from: Vec<Name>,
+    /// Secrets it asks for.
+    pub secrets: BTreeMap<Name, SecretWant>,
+    /// Whether it keeps data.
+    pub store: bool,
+    /// Checks made once an instance is ready.
+    pub verify: Vec<Check>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.forget.is_empty()
+    }
+
+    /// How many instances are created, updated, kept, moved and removed.
+    pub fn counts(&self) -> [(&'static str, usize); 5] {
+        let count = |verb: &str| {
+            self.instances
+                .values()
+                .filter(|p| p.action.verb() == verb)
+                .count()
+        };
+        ["create", "update", "keep", "move", "remove"].map(|verb| (verb, count(verb)))
+    }
+
+    /// Computes the digest anew from everything else.
+    pub(crate) fn seal(&mut self) {
+        self.digest = Digest::of(b"");
+        self.digest = Digest::of_json(self).unwrap_or(self.digest);
+    }
+}
+
+impl Action {
+    /// The action in one word.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Update { .. } => "update",
+            Action::Keep => "keep",
+            Action::Move { .. } => "move",
+            Action::Remove => "remove",
+        }
+    }
+}
+
+impl Observed {
+    /// Hosts that are not given up, by name.
+    pub(crate) fn live_hosts(&self) -> BTreeMap<&Name, &Host> {
+        let live = self
+            .hosts
+            .iter()
+            .filter(|h| h.state != wright_model::HostState::Dead);
+        live.map(|host| (&host.name, host)).collect()
+    }
+}
