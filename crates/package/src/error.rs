@@ -4,7 +4,8 @@ use wright_model::{Diagnostic, Digest};
 
 use crate::KeyId;
 
-/// Why something about a package was not done.
+/// Why something about a package was not done. Each text is complete by itself: it goes over wires
+/// and into logs that keep nothing but the text.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// What a person wrote or put into the package cannot be taken; nothing was made.
@@ -12,7 +13,7 @@ pub enum Error {
     Refused(Vec<Diagnostic>),
 
     /// The system refused to read or write.
-    #[error("cannot {doing} {}", path.display())]
+    #[error("cannot {doing} {}: {source}", path.display())]
     Io {
         /// What was tried: `read`, `write`, …
         doing: &'static str,

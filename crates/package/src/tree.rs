@@ -140,7 +140,7 @@ impl Tree {
     }
 
     fn add_directory(&mut self, root: &Path, at: &str) -> Result<(), Error> {
-        for entry in WalkDir::new(root).min_depth(1) {
+        for entry in WalkDir::new(root).min_depth(1).sort_by_file_name() {
             let entry = entry.map_err(|error| {
                 let path = error.path().unwrap_or(root).to_owned();
                 let source = error

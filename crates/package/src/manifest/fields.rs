@@ -71,15 +71,25 @@ impl<'d> Document<'d> {
         }
     }
 
-    /// A field that must be there.
+    /// A field that must be there. Where a misspelt field stands for it, that one was refused.
     pub(super) fn required<'t>(
         &mut self,
         table: &'t DeTable<'t>,
+        known: &[&str],
         key: &str,
         example: &str,
     ) -> Option<&'t Value<'t>> {
         let value = table.get(key);
-        if value.is_none() {
+        let misspelt = || {
+            let unknown = table
+                .keys()
+                .map(|name| name.get_ref())
+                .filter(|name| !known.contains(&name.as_ref()));
+            unknown
+                .into_iter()
+                .any(|name| suggest::nearest(name, known) == Some(key))
+        };
+        if value.is_none() && !misspelt() {
             let message = format!("the field `{key}` is missing");
             self.refuse(
                 &(0..0),
@@ -148,17 +158,20 @@ impl<'d> Document<'d> {
         let found = self.findings.len();
         let texts = items
             .iter()
-            .filter_map(|item| Some((self.text(&format!("an item of {key}"), item)?, item.span())))
+            .enumerate()
+            .filter_map(|(index, item)| {
+                Some((self.text(&format!("{key}[{index}]"), item)?, item.span()))
+            })
             .collect();
         (found == self.findings.len()).then_some(texts)
     }
 
-    /// A text that is parsed as a `T`, whose error says what was expected.
+    /// A text that is parsed as a `T`, whose error says what was expected; `help` sees the text.
     pub(super) fn parsed<T: FromStr>(
         &mut self,
         key: &str,
         value: &Value<'_>,
-        help: &str,
+        help: impl FnOnce(&str) -> String,
     ) -> Option<T>
     where
         T::Err: Display,
@@ -167,18 +180,14 @@ impl<'d> Document<'d> {
         match text.parse() {
             Ok(parsed) => Some(parsed),
             Err(error) => {
-                self.refuse(
-                    &value.span(),
-                    "wrong-value",
-                    format!("`{key}`: {error}"),
-                    help.to_owned(),
-                );
+                let message = format!("`{key}`: {error}");
+                self.refuse(&value.span(), "wrong-value", message, help(text));
                 None
             }
         }
     }
 
-    fn wrong_type<T>(
+    pub(super) fn wrong_type<T>(
         &mut self,
         key: &str,
         value: &Value<'_>,

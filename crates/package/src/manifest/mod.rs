@@ -1,6 +1,7 @@
 //! `package.toml`: what a package is, what it runs and how its operations are done.
 
 mod fields;
+mod operations;
 mod read;
 mod signal;
 
