@@ -1,0 +1,144 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+use wright_store::{Entry, Operation, Range, Revision};
+
+use crate::{InventoryError, error::shape};
+
+/// A managed fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resource {
+    /// What sort of thing: `host`, `site`, `instance`, …
+    pub kind: String,
+    /// Unique among its kind.
+    pub name: String,
+    /// For selection.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The fact.
+    pub body: Value,
+    /// The store's revision that last wrote it.
+    #[serde(default)]
+    pub revision: Revision,
+    /// When it was last written.
+    pub updated_at: Timestamp,
+}
+
+/// What a resource was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// When it became so.
+    pub at: Timestamp,
+    /// The body from then on; `None`: it was removed.
+    pub body: Option<Value>,
+}
+
+/// What is stored under a resource's key.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, String>,
+    body: Value,
+    updated_at: Timestamp,
+}
+
+impl Resource {
+    /// Reads a resource from its entry.
+    pub(crate) fn from_entry(entry: &Entry) -> Result<Self, InventoryError> {
+        let key = String::from_utf8_lossy(&entry.key).into_owned();
+        let stored: Stored = serde_json::from_slice(&entry.value).map_err(shape(key.clone()))?;
+        let mut parts = key.splitn(3, '/').skip(1);
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        let (kind, name) = (part(), part());
+        let Stored { labels, body, updated_at } = stored;
+        Ok(Resource { kind, name, labels, body, revision: entry.modified, updated_at })
+    }
+}
+
+/// A write of one resource, whatever was there before.
+#[derive(Debug, Clone)]
+pub struct Put {
+    kind: String,
+    name: String,
+    labels: BTreeMap<String, String>,
+    body: Value,
+}
+
+impl Put {
+    /// A write of this body.
+    ///
+    /// # Errors
+    /// Where the kind or name cannot be part of a key, or the body cannot be written as JSON.
+    pub fn new<T: Serialize + ?Sized>(kind: &str, name: &str, body: &T) -> Result<Self, InventoryError> {
+        check(kind)?;
+        check(name)?;
+        let body = serde_json::to_value(body).map_err(shape(format!("{kind}/{name}")))?;
+        Ok(Put { kind: kind.to_owned(), name: name.to_owned(), labels: BTreeMap::new(), body })
+    }
+
+    /// With a label.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The key it writes, for guards.
+    pub fn key(&self) -> String {
+        key(&self.kind, &self.name)
+    }
+
+    /// The store operations: the resource and its history.
+    ///
+    /// # Errors
+    /// Where the body cannot be written as JSON.
+    pub fn operations(self) -> Result<Vec<Operation>, InventoryError> {
+        let now = Timestamp::now();
+        let what = format!("{}/{}", self.kind, self.name);
+        let past = Past { at: now, body: Some(self.body.clone()) };
+        let past = serde_json::to_vec(&past).map_err(shape(what.clone()))?;
+        let stored = Stored { labels: self.labels, body: self.body, updated_at: now };
+        let stored = serde_json::to_vec(&stored).map_err(shape(what))?;
+        Ok(vec![
+            Operation::put(key(&self.kind, &self.name), stored),
+            Operation::put(history_key(&self.kind, &self.name), past),
+        ])
+    }
+}
+
+/// The store operations that remove a resource and note it in its history.
+pub fn delete_operations(kind: &str, name: &str) -> Vec<Operation> {
+    let past = Past { at: Timestamp::now(), body: None };
+    // Two plain fields: JSON cannot fail.
+    let past = serde_json::to_vec(&past).unwrap_or_default();
+    vec![Operation::Delete(key(kind, name).into()), Operation::put(history_key(kind, name), past)]
+}
+
+fn check(part: &str) -> Result<(), InventoryError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
+    if (1..=200).contains(&part.len()) && part.chars().all(allowed) {
+        Ok(())
+    } else {
+        Err(InventoryError::BadName(part.to_owned()))
+    }
+}
+
+pub(crate) fn key(kind: &str, name: &str) -> String {
+    format!("r/{kind}/{name}")
+}
+
+pub(crate) fn kind_range(kind: &str) -> Range {
+    Range::prefix(format!("r/{kind}/"))
+}
+
+/// Time-ordered, so that the history is read in order without knowing the commit's revision.
+fn history_key(kind: &str, name: &str) -> String {
+    format!("h/{kind}/{name}/{}", Uuid::now_v7())
+}
+
+pub(crate) fn history_range(kind: &str, name: &str) -> Range {
+    Range::prefix(format!("h/{kind}/{name}/"))
+}

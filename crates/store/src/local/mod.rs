@@ -1,0 +1,148 @@
+//! The embedded engine: one SQLite file, one writer that commits in groups, readers beside it.
+//!
+//! The writer takes whatever commits are waiting into one SQLite transaction, so that many share one
+//! fsync; each still has its own revision and its own guards. A commit is acknowledged after the
+//! fsync. Readers never wait for the writer (WAL). Recent commits are kept in memory for watches; a
+//! watch that falls behind them reads on from the history table.
+
+mod lock;
+mod maintain;
+mod read;
+mod recent;
+mod schema;
+mod watch;
+mod write;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc as channel},
+};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+pub use self::maintain::{Summary, backup, check};
+use self::{lock::Lock, read::Readers, recent::Recent, write::Command};
+use crate::{
+    Entry, Guard, LeaseId, MAX_KEY, MAX_OPERATIONS, MAX_VALUE, Operation, Page, Range, Revision, SharedStore, Store,
+    StoreError, Watch,
+};
+
+/// The name of the database file in the store's directory.
+const FILE: &str = "store.db";
+
+/// Opens a store by its URL: `file:DIR`.
+///
+/// # Errors
+/// Where the URL names no engine, another process has the directory, or it cannot be used.
+pub async fn open(url: &str) -> Result<SharedStore, StoreError> {
+    let refuse = |reason: &str| StoreError::Open { url: url.to_owned(), reason: reason.to_owned() };
+    if url.starts_with("etcd:") {
+        return Err(refuse("this version has no etcd engine; `file:DIR` keeps the store in a directory"));
+    }
+    let directory = url.strip_prefix("file:").filter(|directory| !directory.is_empty());
+    let directory = PathBuf::from(directory.ok_or_else(|| refuse("`file:DIR` was expected"))?);
+    let url = url.to_owned();
+    let opened = tokio::task::spawn_blocking(move || LocalStore::open(&directory, &url)).await;
+    Ok(Arc::new(opened.map_err(engine)??))
+}
+
+/// An error of the engine beneath.
+fn engine(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Engine(error.to_string())
+}
+
+#[derive(Debug)]
+struct LocalStore {
+    commands: channel::Sender<Command>,
+    readers: Arc<Readers>,
+    recent: Arc<Recent>,
+    _lock: Lock,
+}
+
+impl LocalStore {
+    fn open(directory: &Path, url: &str) -> Result<Self, StoreError> {
+        let refuse = |reason: String| StoreError::Open { url: url.to_owned(), reason };
+        std::fs::create_dir_all(directory).map_err(|error| refuse(error.to_string()))?;
+        let lock = Lock::take(directory).map_err(refuse)?;
+        let file = directory.join(FILE);
+        let connection = schema::open_writer(&file).map_err(|error| refuse(error.to_string()))?;
+        let (newest, oldest) = schema::revisions(&connection).map_err(|error| refuse(error.to_string()))?;
+        let recent = Arc::new(Recent::new(newest, oldest));
+        let (commands, receiver) = channel::channel();
+        let writer = write::Writer::new(connection, receiver, recent.clone()).map_err(|error| refuse(error.to_string()))?;
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(LocalStore { commands, readers: Arc::new(Readers::new(file)), recent, _lock: lock })
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+fn within_limits(guards: &[Guard], operations: &[Operation]) -> Result<(), StoreError> {
+    let limit = |what, size, limit| if size > limit { Err(StoreError::TooLarge { what, size, limit }) } else { Ok(()) };
+    limit("the number of guards and operations of a commit", guards.len() + operations.len(), MAX_OPERATIONS)?;
+    for operation in operations {
+        match operation {
+            Operation::Put { key, value, .. } => {
+                limit("a key, in bytes,", key.len(), MAX_KEY)?;
+                limit("a value, in bytes,", value.len(), MAX_VALUE)?;
+            }
+            Operation::Delete(key) => limit("a key, in bytes,", key.len(), MAX_KEY)?,
+            Operation::DeleteRange(_) => {}
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        let page = self.range(Range::key(key.to_vec()), 1, None).await?;
+        Ok(page.entries.into_iter().next())
+    }
+
+    async fn range(&self, range: Range, limit: usize, at: Option<Revision>) -> Result<Page, StoreError> {
+        let readers = self.readers.clone();
+        let read = tokio::task::spawn_blocking(move || readers.range(&range, limit, at));
+        read.await.map_err(engine)?
+    }
+
+    async fn commit(&self, guards: Vec<Guard>, operations: Vec<Operation>) -> Result<Revision, StoreError> {
+        within_limits(&guards, &operations)?;
+        self.ask(|reply| Command::Commit { guards, operations, reply }).await
+    }
+
+    async fn watch(&self, range: Range, after: Revision) -> Result<Watch, StoreError> {
+        watch::start(self.recent.clone(), self.readers.clone(), range, after)
+    }
+
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        Ok(self.recent.newest())
+    }
+
+    async fn lease_grant(&self, ttl_seconds: u32) -> Result<LeaseId, StoreError> {
+        self.ask(|reply| Command::Grant { ttl_seconds, reply }).await
+    }
+
+    async fn lease_keep_alive(&self, lease: LeaseId) -> Result<(), StoreError> {
+        self.ask(|reply| Command::KeepAlive { lease, reply }).await
+    }
+
+    async fn lease_revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Revoke { lease, reply }).await
+    }
+
+    async fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Compact { before, reply }).await
+    }
+}

@@ -1,0 +1,67 @@
+//! The tables of the database file.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+
+use crate::Revision;
+
+/// The newest format this program reads and writes.
+const FORMAT: i64 = 1;
+/// How long a connection waits for another's lock (readers and writer hardly ever meet in WAL).
+const BUSY: Duration = Duration::from_secs(10);
+
+/// `entry` is the newest state; `history` has what every commit left of each key it touched, a
+/// removed key without a value; `meta` has the newest revision and the oldest one kept.
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS entry (
+        key BLOB PRIMARY KEY, value BLOB NOT NULL, created INTEGER NOT NULL, modified INTEGER NOT NULL,
+        version INTEGER NOT NULL, lease INTEGER) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS entry_lease ON entry (lease) WHERE lease IS NOT NULL;
+    CREATE TABLE IF NOT EXISTS history (
+        key BLOB NOT NULL, revision INTEGER NOT NULL, value BLOB, created INTEGER NOT NULL,
+        version INTEGER NOT NULL, lease INTEGER, PRIMARY KEY (key, revision)) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS history_revision ON history (revision, key);
+    CREATE TABLE IF NOT EXISTS lease (id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL);
+    INSERT OR IGNORE INTO meta VALUES ('format', 1), ('revision', 0), ('oldest', 0), ('next_lease', 1);
+";
+
+/// Opens the one connection that writes, making the file where there is none.
+pub(super) fn open_writer(file: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(file)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
+    connection.execute_batch(TABLES)?;
+    let format: i64 = connection.query_row("SELECT value FROM meta WHERE name = 'format'", [], |row| row.get(0))?;
+    if format > FORMAT {
+        return Err(rusqlite::Error::InvalidParameterName(format!(
+            "the store has format {format}, this program knows formats up to {FORMAT}: use a newer `wright`"
+        )));
+    }
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Opens a connection that only reads.
+pub(super) fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(16);
+    Ok(connection)
+}
+
+/// A number from `meta`.
+pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+    let value: Option<i64> = statement.query_row([name], |row| row.get(0)).optional()?;
+    Ok(value.map_or(0, i64::cast_unsigned))
+}
+
+/// The newest revision, and the oldest that is kept.
+pub(super) fn revisions(connection: &Connection) -> rusqlite::Result<(Revision, Revision)> {
+    Ok((meta(connection, "revision")?, meta(connection, "oldest")?))
+}
