@@ -1,16 +1,26 @@
-//! The durable job engine.
-//!
-//! A job is a graph of [`Step`]s made by a planner. The engine walks it: whatever does not depend
-//! on each other runs at once, every step is recorded before and after its effect, and a job
-//! survives the death of any process.
-//!
-//! # Invariants
-//! - The engine knows no verb: what a step does is behind the [`Verb`] trait.
-//! - A step's `succeeded` and the facts its verb wants recorded are one commit.
-//! - The executor chooses nothing. A plan that must change is replaced under its revision.
+#![doc = include_str!("../README.md")]
 
+mod attempt;
+mod clock;
+mod driver;
+mod engine;
+mod error;
+mod plan;
+mod records;
+mod report;
+mod run;
 mod step;
+#[cfg(test)]
+mod testing;
 mod verb;
+mod walk;
+mod watch;
 
+pub use clock::{Clock, SystemClock};
+pub use engine::{Amendment, Engine, JobFilter, Settings, Verbs};
+pub use error::{JobError, PlanError};
+pub use plan::{MAX_NAME, check_plan};
+pub use report::{PathPart, VerbStatistics, critical_path, expected_critical_path, statistics};
 pub use step::*;
 pub use verb::*;
+pub use watch::{JobDelta, JobWatch};

@@ -68,7 +68,11 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry { attempts: 4, first: Span::from_secs(1), cap: Span::from_secs(30) }
+        Retry {
+            attempts: 4,
+            first: Span::from_secs(1),
+            cap: Span::from_secs(30),
+        }
     }
 }
 
@@ -112,7 +116,8 @@ pub enum StepState {
     Succeeded,
     /// Every attempt failed.
     Failed,
-    /// Never started, and never will be: something it needs failed, or the job was cancelled.
+    /// Will not run (any more): something it needs failed, the job was cancelled before it started,
+    /// or a later plan dropped it before it was done.
     Skipped,
     /// Its effect is being taken back.
     Undoing,
@@ -131,10 +136,28 @@ pub struct StepRecord {
     pub state: StepState,
     /// Attempts begun.
     pub attempts: u32,
+    /// Attempts that failed.
+    #[serde(default)]
+    pub failed_attempts: u32,
+    /// Attempts at its undo begun.
+    #[serde(default)]
+    pub undo_attempts: u32,
+    /// Attempts made before an operator's last retry: they count no more against the policy.
+    #[serde(default)]
+    pub forgiven: u32,
+    /// The same for attempts at its undo.
+    #[serde(default)]
+    pub undo_forgiven: u32,
     /// When everything it needs had succeeded.
     pub ready_at: Option<Timestamp>,
     /// When the first attempt began.
     pub started_at: Option<Timestamp>,
+    /// When the last attempt began.
+    #[serde(default)]
+    pub attempt_at: Option<Timestamp>,
+    /// When the next attempt comes: in [`StepState::Backoff`], and between attempts at its undo.
+    #[serde(default)]
+    pub next_at: Option<Timestamp>,
     /// When it ended for good.
     pub ended_at: Option<Timestamp>,
     /// The error of the last failed attempt.
@@ -146,6 +169,33 @@ pub struct StepRecord {
     /// Whether a later plan no longer has this step.
     #[serde(default)]
     pub dropped: bool,
+    /// Whether it was dropped together with what it acted on: its effect is never undone.
+    #[serde(default)]
+    pub abandoned: bool,
+}
+
+impl StepRecord {
+    /// A step that has not begun.
+    pub fn new(step: Step) -> Self {
+        StepRecord {
+            step,
+            state: StepState::Waiting,
+            attempts: 0,
+            failed_attempts: 0,
+            undo_attempts: 0,
+            forgiven: 0,
+            undo_forgiven: 0,
+            ready_at: None,
+            started_at: None,
+            attempt_at: None,
+            next_at: None,
+            ended_at: None,
+            error: None,
+            output: Value::Null,
+            dropped: false,
+            abandoned: false,
+        }
+    }
 }
 
 /// Why an attempt failed.
@@ -222,4 +272,33 @@ pub struct JobView {
     pub context: Value,
     /// In the plan's order; steps that a later plan dropped come last.
     pub steps: Vec<StepRecord>,
+    /// What people and planners did to it, oldest first.
+    #[serde(default)]
+    pub history: Vec<JobEvent>,
+}
+
+/// Something somebody did to a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// What was done.
+    pub action: JobAction,
+    /// Why, in one line.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// What can be done to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobAction {
+    /// Its plan was replaced.
+    Amend,
+    /// It was told to end.
+    Cancel,
+    /// What had failed was begun again.
+    Retry,
 }

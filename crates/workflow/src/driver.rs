@@ -1,0 +1,319 @@
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wright_store::{Guard, Operation, Range, Revision, Watch};
+
+use crate::attempt::Attempt;
+use crate::engine::Shared;
+use crate::records::{
+    Loaded, Meta, Status, from_json, into_commits, load, load_plan, meta_guard, meta_key,
+    owner_key, put_json, step_prefix, subject_key,
+};
+use crate::walk::{Decisions, JobChange, Slots, Standing, Start, Walk};
+use crate::{JobError, JobEvent, JobId, JobState, Outcome, StepError};
+
+type Ended = (usize, Result<Outcome, StepError>);
+
+/// Walks one job that this engine owns: events into the walk, its decisions into the store and then
+/// into the world. Dropping it ends all attempts and changes no record.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    id: JobId,
+    /// What every commit checks: that the job is still ours.
+    owned: Guard,
+    meta: Meta,
+    meta_revision: Revision,
+    metas: Watch,
+    walk: Walk,
+    attempts: JoinSet<Ended>,
+    tokens: HashMap<usize, CancellationToken>,
+    freed: watch::Receiver<u64>,
+}
+
+impl Driver {
+    /// Takes a job up from its records. `None` where it has ended.
+    pub async fn load(
+        shared: Arc<Shared>,
+        id: JobId,
+        owned: Guard,
+    ) -> Result<Option<Self>, JobError> {
+        let Loaded {
+            meta,
+            meta_revision,
+            revision,
+            records,
+            ..
+        } = load(shared.store.as_ref(), id).await?;
+        if meta.summary.state.is_final() {
+            return Ok(None);
+        }
+        let metas = shared
+            .store
+            .watch(Range::key(meta_key(id)), revision)
+            .await?;
+        let standing = Standing {
+            undoing: meta.summary.state == JobState::Undoing,
+            cancelled: meta.cancel.as_ref().map(cancel_cause),
+            resume: meta.resume,
+        };
+        let now = shared.settings.clock.now();
+        let mut walk = Walk::new(records, meta.summary.created_at, standing, now);
+        let freed = shared.freed.subscribe();
+        {
+            let mut slots = lock(&shared);
+            walk.resume(&mut slots);
+        }
+        let (attempts, tokens) = (JoinSet::new(), HashMap::new());
+        let driver = Driver {
+            shared,
+            id,
+            owned,
+            meta,
+            meta_revision,
+            metas,
+            walk,
+            attempts,
+            tokens,
+            freed,
+        };
+        Ok(Some(driver))
+    }
+
+    /// Walks the job to its end.
+    pub async fn run(mut self) -> Result<(), JobError> {
+        let mut ended = HashMap::new();
+        loop {
+            while self.advance(&mut ended).await? {}
+            if self.meta.summary.state.is_final() {
+                return Ok(());
+            }
+            self.next_events(&mut ended).await?;
+        }
+    }
+
+    /// Waits for something to happen and tells the walk all that has.
+    async fn next_events(
+        &mut self,
+        outcomes: &mut HashMap<usize, Vec<Operation>>,
+    ) -> Result<(), JobError> {
+        let clock = self.shared.settings.clock.clone();
+        let wake_at = self.walk.wake_at();
+        let waits_for_slot = self.walk.waits_for_slot();
+        tokio::select! {
+            Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => {
+                self.take_ended(ended, outcomes);
+                while let Some(ended) = self.attempts.try_join_next() {
+                    self.take_ended(ended, outcomes);
+                }
+            }
+            () = sleep_until(&clock, wake_at), if wake_at.is_some() => {}
+            _ = self.freed.changed(), if waits_for_slot => {}
+            changes = self.metas.next() => match changes {
+                None => return Err(wright_store::StoreError::Closed.into()),
+                Some(changes) => {
+                    for change in changes? {
+                        if let Some(after) = change.after && after.modified > self.meta_revision {
+                            let meta = from_json(&after.key, &after.value)?;
+                            self.take_meta(meta, after.modified).await?;
+                        }
+                    }
+                }
+            }
+        }
+        self.walk.tick(self.shared.settings.clock.now());
+        Ok(())
+    }
+
+    fn take_ended(
+        &mut self,
+        ended: Result<Ended, tokio::task::JoinError>,
+        outcomes: &mut HashMap<usize, Vec<Operation>>,
+    ) {
+        // An attempt catches its verb's panics, and nobody aborts it but the driver's own end.
+        let Ok((index, result)) = ended else { return };
+        self.tokens.remove(&index);
+        let facts = self.walk.records_facts(index);
+        let result = result.map(|outcome| {
+            if facts && !outcome.writes.is_empty() {
+                outcomes.insert(index, outcome.writes);
+            }
+            outcome.output
+        });
+        let now = self.shared.settings.clock.now();
+        self.walk.ended(index, result, now, &mut lock(&self.shared));
+    }
+
+    /// Somebody amended or cancelled the job.
+    async fn take_meta(&mut self, meta: Meta, revision: Revision) -> Result<(), JobError> {
+        let now = self.shared.settings.clock.now();
+        if meta.plan_key != self.meta.plan_key {
+            let plan = load_plan(self.shared.store.as_ref(), self.id, meta.plan_key).await?;
+            if plan.is_empty() {
+                // Replaced once more meanwhile: that change comes next, with its own plan. Until
+                // then the old plan stands.
+                let (meta, revision) = (
+                    Meta {
+                        plan_key: self.meta.plan_key,
+                        ..meta
+                    },
+                    revision,
+                );
+                (self.meta, self.meta_revision) = (meta, revision);
+                return Ok(());
+            }
+            self.walk.replan(plan, now);
+        }
+        if let Some(event) = &meta.cancel {
+            self.walk.cancel(cancel_cause(event), now);
+        }
+        (self.meta, self.meta_revision) = (meta, revision);
+        Ok(())
+    }
+
+    /// Decides, writes, acts. Whether there was anything to do.
+    async fn advance(
+        &mut self,
+        outcomes: &mut HashMap<usize, Vec<Operation>>,
+    ) -> Result<bool, JobError> {
+        let now = self.shared.settings.clock.now();
+        self.walk.dispatch(now, &mut lock(&self.shared));
+        let decisions = self.walk.take();
+        if decisions.is_empty() {
+            return Ok(false);
+        }
+        self.write(&decisions, outcomes, now).await?;
+        for index in &decisions.cancel {
+            if let Some(token) = self.tokens.get(index) {
+                token.cancel();
+            }
+        }
+        for start in &decisions.start {
+            self.start(*start, decisions.cancel.contains(&start.index));
+        }
+        // Other jobs may wait for what this one gave back.
+        self.shared
+            .freed
+            .send_modify(|count| *count = count.wrapping_add(1));
+        self.freed.mark_unchanged();
+        Ok(true)
+    }
+
+    async fn write(
+        &mut self,
+        decisions: &Decisions,
+        outcomes: &mut HashMap<usize, Vec<Operation>>,
+        now: Timestamp,
+    ) -> Result<(), JobError> {
+        let prefix = step_prefix(self.id);
+        let mut groups = Vec::with_capacity(decisions.changed.len() + 1);
+        for &index in &decisions.changed {
+            let record = self.walk.record(index);
+            let mut group = vec![put_json(
+                format!("{prefix}{}", record.step.name),
+                &Status::of(record),
+            )?];
+            group.extend(outcomes.remove(&index).unwrap_or_default());
+            groups.push(group);
+        }
+        let meta = self.next_meta(decisions.job.as_ref(), now);
+        if let Some(meta) = &meta {
+            groups.push(self.meta_operations(meta)?);
+        }
+        let commits = into_commits(groups);
+        let last = commits.len().saturating_sub(1);
+        for (n, operations) in commits.into_iter().enumerate() {
+            let mut guards = vec![self.owned.clone()];
+            let with_meta = n == last && meta.is_some();
+            if with_meta {
+                guards.push(meta_guard(self.id, self.meta_revision));
+            }
+            let revision = self.shared.store.commit(guards, operations).await?;
+            if with_meta {
+                self.meta_revision = revision;
+            }
+        }
+        if let Some(meta) = meta {
+            self.meta = meta;
+        }
+        Ok(())
+    }
+
+    fn next_meta(&self, change: Option<&JobChange>, now: Timestamp) -> Option<Meta> {
+        if change.is_none() && !self.meta.resume {
+            return None;
+        }
+        let mut meta = self.meta.clone();
+        meta.resume = false;
+        if let Some(JobChange { state, cause }) = change {
+            meta.summary.state = *state;
+            meta.summary.cause = cause.clone();
+            meta.summary.ended_at = state.is_final().then_some(now);
+        }
+        Some(meta)
+    }
+
+    fn meta_operations(&self, meta: &Meta) -> Result<Vec<Operation>, JobError> {
+        let mut operations = vec![put_json(meta_key(self.id), meta)?];
+        if meta.summary.state.is_final() {
+            operations.push(Operation::Delete(subject_key(&meta.summary.subject).into()));
+            operations.push(Operation::Delete(owner_key(self.id).into()));
+        }
+        Ok(operations)
+    }
+
+    fn start(&mut self, start: Start, cancelled: bool) {
+        let step = &self.walk.record(start.index).step;
+        let (verb_name, input) = match (&step.undo, start.undo) {
+            (Some(undo), true) => (undo.verb.clone(), undo.input.clone()),
+            _ => (step.verb.clone(), step.input.clone()),
+        };
+        let cancel = CancellationToken::new();
+        if cancelled {
+            cancel.cancel();
+        }
+        let attempt = Attempt {
+            verb: self.shared.verbs.get(&verb_name),
+            verb_name,
+            input,
+            deadline: step.deadline,
+            grace: self.shared.settings.grace,
+            clock: self.shared.settings.clock.clone(),
+            job: self.id,
+            step: step.name.clone(),
+            attempt: start.attempt,
+            undo: start.undo,
+            cancel: cancel.clone(),
+        };
+        self.tokens.insert(start.index, cancel);
+        self.attempts
+            .spawn(async move { (start.index, attempt.run().await) });
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.walk.release_slots(&mut lock(&self.shared));
+        self.shared
+            .freed
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+/// No code panics while it holds the slots; if one did, the counts are still whole.
+fn lock(shared: &Shared) -> MutexGuard<'_, Slots> {
+    shared.slots.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn sleep_until(clock: &Arc<dyn crate::Clock>, at: Option<Timestamp>) {
+    if let Some(at) = at {
+        clock.sleep_until(at).await;
+    }
+}
+
+fn cancel_cause(event: &JobEvent) -> String {
+    format!("cancelled by {}: {}", event.actor, event.reason)
+}

@@ -1,0 +1,353 @@
+//! How a job lies in the store.
+//!
+//! | key | value |
+//! |---|---|
+//! | `job/{id}/meta` | [`Meta`] |
+//! | `job/{id}/context/{n}` | the planner's context, in pieces |
+//! | `job/{id}/plan/{plan key}/{n}` | [`Planned`] steps in the plan's order, in pieces |
+//! | `job/{id}/step/{name}` | [`Status`]; absent while the step is as new |
+//! | `job/{id}/owner` | the engine that walks the job, on its lease |
+//! | `job-subject/{subject}` | the id of the unfinished job of that subject |
+//! | `job-list/{complement of id}` | the id; newest first |
+//! | `job-draft/{id}` | when a job that takes several commits to submit was begun |
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use uuid::Uuid;
+use wright_store::{Guard, MAX_OPERATIONS, Operation, Range, Revision, Store, StoreError};
+
+use crate::{
+    JobError, JobEvent, JobId, JobSummary, JobView, Step, StepError, StepRecord, StepState,
+};
+
+/// Pieces of a plan or context are about this large, bytes.
+const PIECE: usize = 256 << 10;
+/// A commit carries about this much, bytes (an etcd request may have 1.5 MiB).
+const COMMIT: usize = 1 << 20;
+
+pub(crate) const SUBJECTS: &str = "job-subject/";
+pub(crate) const DRAFTS: &str = "job-draft/";
+pub(crate) const LIST: &str = "job-list/";
+
+pub(crate) fn job_prefix(id: JobId) -> String {
+    format!("job/{id}/")
+}
+
+pub(crate) fn meta_key(id: JobId) -> String {
+    format!("job/{id}/meta")
+}
+
+pub(crate) fn owner_key(id: JobId) -> String {
+    format!("job/{id}/owner")
+}
+
+pub(crate) fn step_prefix(id: JobId) -> String {
+    format!("job/{id}/step/")
+}
+
+pub(crate) fn plan_prefix(id: JobId, plan: Uuid) -> String {
+    format!("job/{id}/plan/{plan}/")
+}
+
+fn context_prefix(id: JobId) -> String {
+    format!("job/{id}/context/")
+}
+
+pub(crate) fn subject_key(subject: &str) -> String {
+    format!("{SUBJECTS}{subject}")
+}
+
+pub(crate) fn list_key(id: JobId) -> String {
+    format!("{LIST}{:032x}", !id.0.as_u128())
+}
+
+pub(crate) fn draft_key(id: JobId) -> String {
+    format!("{DRAFTS}{id}")
+}
+
+/// What is written of a job when it, and not one of its steps, changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    #[serde(flatten)]
+    pub summary: JobSummary,
+    /// Where the pieces of the newest plan are.
+    pub plan_key: Uuid,
+    /// Who asked the job to end, and why.
+    pub cancel: Option<JobEvent>,
+    /// Whether an operator's retry is yet to be applied to the steps.
+    pub resume: bool,
+    pub history: Vec<JobEvent>,
+}
+
+/// A step in a plan's pieces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Planned {
+    #[serde(flatten)]
+    pub step: Step,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub abandoned: bool,
+}
+
+/// What became of a step: a [`StepRecord`] without its step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    state: StepState,
+    attempts: u32,
+    failed_attempts: u32,
+    undo_attempts: u32,
+    forgiven: u32,
+    undo_forgiven: u32,
+    ready_at: Option<Timestamp>,
+    started_at: Option<Timestamp>,
+    attempt_at: Option<Timestamp>,
+    next_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    error: Option<StepError>,
+    output: Value,
+}
+
+impl Status {
+    pub fn of(record: &StepRecord) -> Self {
+        Status {
+            state: record.state,
+            attempts: record.attempts,
+            failed_attempts: record.failed_attempts,
+            undo_attempts: record.undo_attempts,
+            forgiven: record.forgiven,
+            undo_forgiven: record.undo_forgiven,
+            ready_at: record.ready_at,
+            started_at: record.started_at,
+            attempt_at: record.attempt_at,
+            next_at: record.next_at,
+            ended_at: record.ended_at,
+            error: record.error.clone(),
+            output: record.output.clone(),
+        }
+    }
+
+    pub fn apply(self, record: &mut StepRecord) {
+        record.state = self.state;
+        record.attempts = self.attempts;
+        record.failed_attempts = self.failed_attempts;
+        record.undo_attempts = self.undo_attempts;
+        record.forgiven = self.forgiven;
+        record.undo_forgiven = self.undo_forgiven;
+        record.ready_at = self.ready_at;
+        record.started_at = self.started_at;
+        record.attempt_at = self.attempt_at;
+        record.next_at = self.next_at;
+        record.ended_at = self.ended_at;
+        record.error = self.error;
+        record.output = self.output;
+    }
+}
+
+/// A job as it was at one revision.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub meta: Meta,
+    pub meta_revision: Revision,
+    pub revision: Revision,
+    pub context: Value,
+    pub records: Vec<StepRecord>,
+}
+
+impl Loaded {
+    pub fn view(self) -> JobView {
+        JobView {
+            summary: self.meta.summary,
+            context: self.context,
+            steps: self.records,
+            history: self.meta.history,
+        }
+    }
+}
+
+pub(crate) fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Vec<u8>, JobError> {
+    serde_json::to_vec(value).map_err(|source| JobError::Record {
+        key: key.to_owned(),
+        source,
+    })
+}
+
+pub(crate) fn from_json<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, JobError> {
+    serde_json::from_slice(value).map_err(|source| JobError::Record {
+        key: String::from_utf8_lossy(key).into_owned(),
+        source,
+    })
+}
+
+pub(crate) fn put_json<T: Serialize + ?Sized>(
+    key: String,
+    value: &T,
+) -> Result<Operation, JobError> {
+    let value = to_json(&key, value)?;
+    Ok(Operation::put(key, value))
+}
+
+/// The operations that write a job's context in pieces.
+pub(crate) fn context_pieces(id: JobId, context: &Value) -> Result<Vec<Operation>, JobError> {
+    let prefix = context_prefix(id);
+    let text = to_json(&prefix, context)?;
+    let piece =
+        |(n, piece): (usize, &[u8])| Operation::put(format!("{prefix}{n:06}"), piece.to_vec());
+    Ok(text.chunks(PIECE).enumerate().map(piece).collect())
+}
+
+/// The operations that write a plan in pieces.
+pub(crate) fn plan_pieces(
+    id: JobId,
+    plan: Uuid,
+    steps: &[Planned],
+) -> Result<Vec<Operation>, JobError> {
+    let prefix = plan_prefix(id, plan);
+    let mut operations = Vec::new();
+    let mut piece = vec![b'['];
+    for (i, step) in steps.iter().enumerate() {
+        piece.extend(to_json(&prefix, step)?);
+        let last = i + 1 == steps.len();
+        if last || piece.len() >= PIECE {
+            piece.push(b']');
+            operations.push(Operation::put(
+                format!("{prefix}{:06}", operations.len()),
+                piece,
+            ));
+            piece = vec![b'['];
+        } else {
+            piece.push(b',');
+        }
+    }
+    Ok(operations)
+}
+
+/// Cuts groups of operations into commits within the store's limits. A group is never cut.
+pub(crate) fn into_commits(
+    groups: impl IntoIterator<Item = Vec<Operation>>,
+) -> Vec<Vec<Operation>> {
+    // Room for the guards beside them.
+    const OPERATIONS: usize = MAX_OPERATIONS - 4;
+    let mut commits: Vec<Vec<Operation>> = Vec::new();
+    let mut size = 0;
+    for group in groups {
+        let grown = group.iter().map(size_of_operation).sum::<usize>();
+        match commits.last_mut() {
+            Some(last) if last.len() + group.len() <= OPERATIONS && size + grown <= COMMIT => {
+                last.extend(group);
+                size += grown;
+            }
+            _ if group.is_empty() => {}
+            _ => {
+                commits.push(group);
+                size = grown;
+            }
+        }
+    }
+    commits
+}
+
+fn size_of_operation(operation: &Operation) -> usize {
+    match operation {
+        Operation::Put { key, value, .. } => key.len() + value.len(),
+        Operation::Delete(key) => key.len(),
+        Operation::DeleteRange(range) => range.start.len(),
+    }
+}
+
+/// Everything in a range, at one revision.
+pub(crate) async fn read_all(
+    store: &dyn Store,
+    range: Range,
+    at: Option<Revision>,
+) -> Result<(Vec<wright_store::Entry>, Revision), StoreError> {
+    const PAGE: usize = 2_000;
+    let mut page = store.range(range.clone(), PAGE, at).await?;
+    let revision = page.revision;
+    let mut entries = page.entries;
+    while page.more {
+        let Some(last) = entries.last() else { break };
+        let mut start = last.key.to_vec();
+        start.push(0);
+        let rest = Range {
+            start: Bytes::from(start),
+            end: range.end.clone(),
+        };
+        page = store.range(rest, PAGE, Some(revision)).await?;
+        entries.append(&mut page.entries);
+    }
+    Ok((entries, revision))
+}
+
+/// A job's [`Meta`] and the revision that wrote it.
+pub(crate) async fn load_meta(store: &dyn Store, id: JobId) -> Result<(Meta, Revision), JobError> {
+    let entry = store
+        .get(meta_key(id).as_bytes())
+        .await?
+        .ok_or(JobError::Unknown(id))?;
+    Ok((from_json(&entry.key, &entry.value)?, entry.modified))
+}
+
+/// The steps of one plan.
+pub(crate) async fn load_plan(
+    store: &dyn Store,
+    id: JobId,
+    plan: Uuid,
+) -> Result<Vec<Planned>, JobError> {
+    let (entries, _) = read_all(store, Range::prefix(plan_prefix(id, plan)), None).await?;
+    let mut steps = Vec::new();
+    for entry in entries {
+        steps.append(&mut from_json(&entry.key, &entry.value)?);
+    }
+    Ok(steps)
+}
+
+/// A whole job, at one revision.
+pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobError> {
+    let (entries, revision) = read_all(store, Range::prefix(job_prefix(id)), None).await?;
+    let (meta_name, steps_prefix) = (meta_key(id), step_prefix(id));
+    let meta_entry = entries
+        .iter()
+        .find(|entry| entry.key == meta_name.as_bytes())
+        .ok_or(JobError::Unknown(id))?;
+    let meta: Meta = from_json(&meta_entry.key, &meta_entry.value)?;
+    let plan = plan_prefix(id, meta.plan_key);
+    let context_start = context_prefix(id);
+    let (mut steps, mut context) = (Vec::<Planned>::new(), Vec::new());
+    let mut statuses: HashMap<&[u8], &wright_store::Entry> = HashMap::new();
+    for entry in &entries {
+        if entry.key.starts_with(plan.as_bytes()) {
+            steps.append(&mut from_json(&entry.key, &entry.value)?);
+        } else if entry.key.starts_with(context_start.as_bytes()) {
+            context.extend_from_slice(&entry.value);
+        } else if let Some(name) = entry.key.strip_prefix(steps_prefix.as_bytes()) {
+            statuses.insert(name, entry);
+        }
+    }
+    let mut records = Vec::with_capacity(steps.len());
+    for planned in steps {
+        let status = statuses.get(planned.step.name.as_bytes());
+        let mut record = StepRecord::new(planned.step);
+        if let Some(entry) = status {
+            from_json::<Status>(&entry.key, &entry.value)?.apply(&mut record);
+        }
+        (record.dropped, record.abandoned) = (planned.dropped, planned.abandoned);
+        records.push(record);
+    }
+    Ok(Loaded {
+        meta_revision: meta_entry.modified,
+        context: from_json(context_start.as_bytes(), &context)?,
+        meta,
+        revision,
+        records,
+    })
+}
+
+/// The guard that nobody else wrote the job's meta.
+pub(crate) fn meta_guard(id: JobId, revision: Revision) -> Guard {
+    Guard::Modified(meta_key(id).into(), revision)
+}

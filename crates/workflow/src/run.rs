@@ -1,0 +1,265 @@
+//! Which jobs this engine walks: ownership, take-over and the loop around the drivers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wright_store::{Guard, LeaseId, Operation, Range, StoreError};
+
+use crate::driver::Driver;
+use crate::engine::{Engine, Shared};
+use crate::records::{DRAFTS, SUBJECTS, job_prefix, meta_key, owner_key, read_all};
+use crate::{JobError, JobId};
+
+/// A submission that was not finished for so long never will be.
+const DRAFT_AGE: SignedDuration = SignedDuration::from_hours(1);
+/// The wait before a job whose driver failed is taken up again.
+const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+
+/// How an engine's term ended: the time during which it held one lease.
+enum Term {
+    Shutdown,
+    LeaseLost,
+}
+
+/// What an engine holds during a term.
+#[derive(Clone)]
+struct Tenure {
+    shared: Arc<Shared>,
+    lease: LeaseId,
+    /// The engine's name and this term's own id: what stands in the owner keys.
+    owner: String,
+}
+
+impl Engine {
+    /// Walks every unfinished job, and those submitted from now on, until `shutdown` is cancelled;
+    /// then all attempts are dropped and no state is changed: the next engine goes on.
+    ///
+    /// # Errors
+    /// Where the store is closed or cannot grant a lease.
+    pub async fn run(&self, shutdown: CancellationToken) -> Result<(), JobError> {
+        self.sweep_drafts().await?;
+        loop {
+            let lease = self
+                .shared
+                .store
+                .lease_grant(self.shared.settings.lease_seconds)
+                .await?;
+            let owner = format!("{}/{}", self.shared.settings.name, Uuid::now_v7());
+            let tenure = Tenure {
+                shared: self.shared.clone(),
+                lease,
+                owner,
+            };
+            let mut walking = JoinSet::new();
+            let result = tenure.serve(&shutdown, &mut walking).await;
+            walking.shutdown().await;
+            if let Err(error) = self.shared.store.lease_revoke(lease).await {
+                tracing::debug!(%error, "the engine's lease ends by itself");
+            }
+            match result? {
+                Term::Shutdown => return Ok(()),
+                Term::LeaseLost => tracing::warn!("the engine lost its lease and takes a new one"),
+            }
+        }
+    }
+
+    /// Removes what submissions left behind that died half way.
+    async fn sweep_drafts(&self) -> Result<(), JobError> {
+        let store = &self.shared.store;
+        let now = self.shared.settings.clock.now();
+        let (entries, _) = read_all(store.as_ref(), Range::prefix(DRAFTS), None).await?;
+        for entry in entries {
+            let name = String::from_utf8_lossy(&entry.key[DRAFTS.len()..]).parse::<JobId>();
+            let since = String::from_utf8_lossy(&entry.value).parse::<Timestamp>();
+            let (Ok(id), Ok(since)) = (name, since) else {
+                continue;
+            };
+            if now.duration_since(since) < DRAFT_AGE {
+                continue;
+            }
+            let guards = vec![
+                Guard::Absent(meta_key(id).into()),
+                Guard::Exists(entry.key.clone()),
+            ];
+            let operations = vec![
+                Operation::DeleteRange(Range::prefix(job_prefix(id))),
+                Operation::Delete(entry.key),
+            ];
+            match store.commit(guards, operations).await {
+                Err(error) if !error.is_refused() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tenure {
+    async fn serve(
+        &self,
+        shutdown: &CancellationToken,
+        walking: &mut JoinSet<JobId>,
+    ) -> Result<Term, JobError> {
+        let lost = self.keep_lease();
+        let mut lost = std::pin::pin!(lost);
+        let (mut active, mut again) = (HashSet::new(), HashSet::new());
+        loop {
+            let store = &self.shared.store;
+            let (entries, revision) =
+                read_all(store.as_ref(), Range::prefix(SUBJECTS), None).await?;
+            for entry in entries {
+                self.take_up(&entry.value, walking, &mut active, &mut again);
+            }
+            let mut subjects = store.watch(Range::prefix(SUBJECTS), revision).await?;
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => return Ok(Term::Shutdown),
+                    () = &mut lost => return Ok(Term::LeaseLost),
+                    Some(done) = walking.join_next(), if !walking.is_empty() => {
+                        // A walker does not panic; if it did, its job waits for the next term.
+                        let Ok(id) = done else { continue };
+                        active.remove(&id);
+                        if again.remove(&id) {
+                            active.insert(id);
+                            walking.spawn(self.clone().walk(id));
+                        }
+                    }
+                    changes = subjects.next() => match changes {
+                        None => return Err(StoreError::Closed.into()),
+                        Some(Err(StoreError::Compacted { .. })) => break,
+                        Some(changes) => for change in changes? {
+                            if let Some(after) = change.after {
+                                self.take_up(&after.value, walking, &mut active, &mut again);
+                            }
+                        },
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_up(
+        &self,
+        id: &[u8],
+        walking: &mut JoinSet<JobId>,
+        active: &mut HashSet<JobId>,
+        again: &mut HashSet<JobId>,
+    ) {
+        let Ok(id) = String::from_utf8_lossy(id).parse::<JobId>() else {
+            return;
+        };
+        if active.insert(id) {
+            walking.spawn(self.clone().walk(id));
+        } else {
+            again.insert(id);
+        }
+    }
+
+    /// Returns when the lease is lost. Real time: the lease is the store's.
+    fn keep_lease(&self) -> BoxFuture<'static, ()> {
+        let (store, lease) = (self.shared.store.clone(), self.lease);
+        let every = Duration::from_secs(u64::from(self.shared.settings.lease_seconds)) / 3;
+        let every = every.max(Duration::from_millis(100));
+        async move {
+            loop {
+                tokio::time::sleep(every).await;
+                match store.lease_keep_alive(lease).await {
+                    Err(StoreError::NoLease(_) | StoreError::Closed) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "the engine's lease could not be kept alive")
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        .boxed()
+    }
+
+    /// Walks one job to its end, taking it up again from its records whenever something failed.
+    async fn walk(self, id: JobId) -> JobId {
+        loop {
+            match self.walk_once(id).await {
+                Ok(()) | Err(JobError::Unknown(_)) => return id,
+                Err(JobError::Store(StoreError::Closed)) => return id,
+                // The owner or the meta is another's now: read again.
+                Err(JobError::Store(error)) if error.is_refused() => {
+                    tracing::info!(job = %id, %error, "the job changed under its engine; reading it again");
+                }
+                Err(error) => {
+                    tracing::error!(job = %id, %error, "the job cannot be walked; trying again");
+                    let clock = &self.shared.settings.clock;
+                    let now = clock.now();
+                    clock
+                        .sleep_until(now.checked_add(PAUSE).unwrap_or(now))
+                        .await;
+                }
+            }
+        }
+    }
+
+    async fn walk_once(&self, id: JobId) -> Result<(), JobError> {
+        let owned = self.own(id).await?;
+        match Driver::load(self.shared.clone(), id, owned).await? {
+            Some(driver) => driver.run().await,
+            None => {
+                // It ended before we owned it.
+                let owned = Guard::Value(owner_key(id).into(), self.owner.clone().into());
+                let release = vec![Operation::Delete(owner_key(id).into())];
+                match self.shared.store.commit(vec![owned], release).await {
+                    Err(error) if !error.is_refused() => Err(error.into()),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Becomes the owner of a job: at once where nobody is or where a predecessor of this name was,
+    /// otherwise when the owner's lease has ended.
+    async fn own(&self, id: JobId) -> Result<Guard, JobError> {
+        let store = &self.shared.store;
+        let key = owner_key(id);
+        let owned = Guard::Value(key.clone().into(), self.owner.clone().into());
+        loop {
+            let revision = store.revision().await?;
+            let guard = match store.get(key.as_bytes()).await? {
+                None => Guard::Absent(key.clone().into()),
+                Some(entry) if entry.value == self.owner.as_bytes() => return Ok(owned),
+                Some(entry) if self.precedes(&entry.value) => {
+                    Guard::Modified(key.clone().into(), entry.modified)
+                }
+                Some(_) => {
+                    let mut changes = store.watch(Range::key(key.clone()), revision).await?;
+                    match changes.next().await {
+                        None => return Err(StoreError::Closed.into()),
+                        Some(Err(StoreError::Compacted { .. })) => {}
+                        Some(changes) => drop(changes?),
+                    }
+                    continue;
+                }
+            };
+            let put = Operation::Put {
+                key: key.clone().into(),
+                value: self.owner.clone().into(),
+                lease: Some(self.lease),
+            };
+            match store.commit(vec![guard], vec![put]).await {
+                Ok(_) => return Ok(owned),
+                Err(error) if error.is_refused() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn precedes(&self, owner: &[u8]) -> bool {
+        let owner = String::from_utf8_lossy(owner);
+        owner
+            .rsplit_once('/')
+            .is_some_and(|(name, _)| name == self.shared.settings.name)
+    }
+}

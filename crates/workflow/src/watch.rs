@@ -1,0 +1,141 @@
+use std::collections::HashMap;
+
+use futures::Stream;
+use serde::{Deserialize, Serialize};
+use wright_store::{Changes, Range, SharedStore, StoreError, Watch};
+
+use crate::records::{Meta, Status, from_json, job_prefix, load, meta_key, step_prefix};
+use crate::{JobError, JobId, JobSummary, JobView, StepRecord};
+
+/// One message of a [`JobWatch`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobDelta {
+    /// The whole job: the first message, and again when its plan was replaced.
+    Whole(Box<JobView>),
+    /// What one commit changed.
+    Changed {
+        /// The job as it is now.
+        summary: Box<JobSummary>,
+        /// The steps that changed; matched by name.
+        steps: Vec<StepRecord>,
+    },
+}
+
+/// Follows one job through the store, whichever engine walks it; ends with the job.
+#[derive(Debug)]
+pub struct JobWatch {
+    store: SharedStore,
+    id: JobId,
+    changes: Watch,
+    meta: Meta,
+    steps: HashMap<String, StepRecord>,
+    pending: Option<JobDelta>,
+    /// Whether everything must be read anew.
+    stale: bool,
+    ended: bool,
+}
+
+impl JobWatch {
+    pub(crate) async fn begin(store: SharedStore, id: JobId) -> Result<Self, JobError> {
+        let loaded = load(store.as_ref(), id).await?;
+        let changes = store
+            .watch(Range::prefix(job_prefix(id)), loaded.revision)
+            .await?;
+        let meta = loaded.meta.clone();
+        let (steps, pending) = (HashMap::new(), None);
+        let mut watch = JobWatch {
+            store,
+            id,
+            changes,
+            meta,
+            steps,
+            pending,
+            stale: false,
+            ended: false,
+        };
+        watch.take_view(loaded.view());
+        Ok(watch)
+    }
+
+    fn take_view(&mut self, view: JobView) {
+        self.steps = view
+            .steps
+            .iter()
+            .map(|record| (record.step.name.clone(), record.clone()))
+            .collect();
+        self.pending = Some(JobDelta::Whole(Box::new(view)));
+    }
+
+    /// The next message; `None` when the job has ended or the store was closed. A dropped call
+    /// loses nothing.
+    pub async fn next(&mut self) -> Option<Result<JobDelta, JobError>> {
+        loop {
+            if let Some(delta) = self.pending.take() {
+                return Some(Ok(delta));
+            }
+            let result = if self.stale {
+                self.reload().await
+            } else if self.ended || self.meta.summary.state.is_final() {
+                return None;
+            } else {
+                match self.changes.next().await? {
+                    Ok(changes) => self.take_changes(&changes),
+                    Err(StoreError::Compacted { .. }) => {
+                        self.stale = true;
+                        Ok(())
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            };
+            if let Err(error) = result {
+                (self.stale, self.ended) = (false, true);
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// The messages as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Result<JobDelta, JobError>> + Send {
+        futures::stream::unfold(self, |mut watch| async move {
+            Some((watch.next().await?, watch))
+        })
+    }
+
+    async fn reload(&mut self) -> Result<(), JobError> {
+        *self = JobWatch::begin(self.store.clone(), self.id).await?;
+        Ok(())
+    }
+
+    fn take_changes(&mut self, changes: &Changes) -> Result<(), JobError> {
+        let (meta, prefix) = (meta_key(self.id), step_prefix(self.id));
+        let mut steps = Vec::new();
+        let mut touched = false;
+        for change in changes {
+            let Some(after) = &change.after else { continue };
+            if after.key == meta.as_bytes() {
+                let now: Meta = from_json(&after.key, &after.value)?;
+                let replanned = now.plan_key != self.meta.plan_key;
+                self.meta = now;
+                touched = true;
+                if replanned {
+                    self.stale = true;
+                    return Ok(());
+                }
+            } else if let Some(name) = after.key.strip_prefix(prefix.as_bytes()) {
+                let name = String::from_utf8_lossy(name);
+                let Some(record) = self.steps.get_mut(name.as_ref()) else {
+                    self.stale = true;
+                    return Ok(());
+                };
+                from_json::<Status>(&after.key, &after.value)?.apply(record);
+                steps.push(record.clone());
+            }
+        }
+        if touched || !steps.is_empty() {
+            let summary = Box::new(self.meta.summary.clone());
+            self.pending = Some(JobDelta::Changed { summary, steps });
+        }
+        Ok(())
+    }
+}
