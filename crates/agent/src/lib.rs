@@ -1,1 +1,60 @@
-//! TODO
+//! The host daemon: brings packages to a host, runs instances of them, watches over them, and
+//! answers where services are, also while nobody is there to tell it.
+//!
+//! The central type is [`Executor`]: it does [`Task`](wright_protocol::Task)s, each key once, and
+//! supervises what they start. [`run`] is the daemon around it: a session with the server, the
+//! route lookup, signals. [`launch`] is the small program between the two: every command of an
+//! instance is started through it.
+//!
+//! ```no_run
+//! use wright_agent::{Settings, run};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = Settings::new("/var/lib/wright", "h1".parse()?, [127, 77, 0, 1].into())
+//!     .with_server("https://127.0.0.1:7401");
+//! tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(settings))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Invariants
+//! - A task's key is in the journal before its effect begins, and its answer before it is sent; a
+//!   known key gets the recorded answer. The journal never holds what a task asked for.
+//! - Every effect can be done again after a crash. A hook that ended is recorded on its own and not
+//!   run again.
+//! - No program runs that is not recorded: it waits for its go until its process is on disk, and
+//!   ends if the agent dies before that.
+//! - Programs outlive the agent and are adopted by the next one.
+//! - No secret is written anywhere but into the instance's own files, mode 600.
+
+mod backoff;
+mod cgroup;
+mod check;
+mod command;
+mod daemon;
+mod durable;
+mod error;
+mod executor;
+mod expect;
+mod instance;
+mod journal;
+mod launch;
+mod layout;
+mod logs;
+mod lookup;
+mod process;
+mod program;
+mod record;
+mod session;
+mod settings;
+mod store;
+mod supervise;
+mod tasks;
+
+pub use daemon::run;
+pub use error::AgentError;
+pub use executor::{Executor, Order};
+pub use launch::launch;
+pub use layout::{InstanceDirs, Layout};
+pub use settings::{LogLimits, Settings};
+pub use store::{Archive, ArchiveSource};

@@ -1,0 +1,243 @@
+//! Starting commands through the launcher, and running those that come to an end.
+
+use std::{io, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::unix::pipe,
+    process::{Child, Command},
+};
+use wright_model::LastExit;
+use wright_protocol::{Blame, Fault};
+
+use crate::{
+    Settings,
+    executor::Output,
+    instance::Instance,
+    launch::{LaunchRequest, REFUSAL},
+    process::{Belongings, Identity, Process},
+    program::Program,
+};
+
+/// How much of a command's output is kept: the end of it.
+const OUTPUT_KEPT: usize = 256 << 10;
+/// How long output is read after the command itself ended, if something else holds it open.
+const OUTPUT_GRACE: Duration = Duration::from_millis(200);
+
+/// A process that waits to be told what to become.
+pub(crate) struct Waiting {
+    pub(crate) identity: Identity,
+    child: Child,
+    output: pipe::Receiver,
+}
+
+impl Waiting {
+    pub(crate) fn spawn(settings: &Settings) -> Result<Self, Fault> {
+        let fault =
+            |error: io::Error| Fault::new(Blame::Host, format!("cannot start a process: {error}"));
+        Self::try_spawn(settings).map_err(fault)
+    }
+
+    fn try_spawn(settings: &Settings) -> io::Result<Self> {
+        let (program, arguments) = settings
+            .launcher
+            .split_first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no launcher is set"))?;
+        let (reader, writer) = io::pipe()?;
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .spawn()?;
+        let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
+        let output = pipe::Receiver::from_owned_fd(reader.into())?;
+        Ok(Waiting {
+            identity: Identity::of(pid)?,
+            child,
+            output,
+        })
+    }
+
+    /// Tells it. From here on it runs.
+    pub(crate) async fn go(
+        mut self,
+        request: &LaunchRequest,
+    ) -> Result<(Process, pipe::Receiver), Fault> {
+        let sent = async {
+            let mut line = serde_json::to_vec(request)?;
+            line.push(b'\n');
+            let mut stdin = self.child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+            stdin.write_all(&line).await
+        };
+        sent.await.map_err(|error: io::Error| {
+            Fault::new(
+                Blame::Host,
+                format!("the launcher of {} ended: {error}", request.argv.join(" ")),
+            )
+        })?;
+        Ok((Process::child(self.identity, self.child), self.output))
+    }
+}
+
+/// Waits until the launcher has become the program; its output is the program's log from then on.
+pub(crate) async fn started(mut output: pipe::Receiver) -> Result<(), Fault> {
+    let mut said = Vec::new();
+    // The end of the output is the event: the program does not hold it.
+    let _ = output.read_to_end(&mut said).await;
+    match refusal(&said) {
+        Some(why) => Err(Fault::new(Blame::Program, why)),
+        None => Ok(()),
+    }
+}
+
+fn refusal(output: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(output);
+    text.lines()
+        .find_map(|line| line.strip_prefix(REFUSAL))
+        .map(str::to_owned)
+}
+
+/// A command that came to its end.
+pub(crate) struct Finished {
+    pub(crate) exit: LastExit,
+    pub(crate) output: Vec<u8>,
+}
+
+impl Finished {
+    pub(crate) fn succeeded(&self) -> bool {
+        self.exit.code == Some(0)
+    }
+
+    /// The last lines of its output.
+    pub(crate) fn last_lines(&self, count: usize) -> Vec<String> {
+        last_lines(&self.output, count)
+    }
+}
+
+pub(crate) fn last_lines(output: &[u8], count: usize) -> Vec<String> {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..]
+        .iter()
+        .map(|&line| line.to_owned())
+        .collect()
+}
+
+/// Kills what a command has left when nobody waits for it any more.
+struct Session(Identity);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        Belongings {
+            session: Some(&self.0),
+            group: None,
+            user: None,
+        }
+        .kill_now();
+    }
+}
+
+/// Runs a command of the instance that changes something: it is recorded while it runs, and what
+/// an earlier agent has left of one is ended first.
+pub(crate) async fn run_hook(
+    instance: &Instance,
+    program: &Program,
+    what: &str,
+    argv: &[String],
+    timeout: Duration,
+    output: &Output,
+) -> Result<(), Fault> {
+    if let Some(left) = instance.record().hook {
+        Belongings {
+            session: Some(&left),
+            group: None,
+            user: None,
+        }
+        .kill()
+        .await?;
+    }
+    let request = program.request(argv)?;
+    let waiting = Waiting::spawn(&instance.host.settings)?;
+    instance.commit(|record| record.hook = Some(waiting.identity.clone()))?;
+    let finished = finish(waiting, &request, timeout, Some(output)).await;
+    // Its session has ended either way.
+    instance.note(|record| record.hook = None);
+    let finished = finished?.ok_or_else(|| {
+        Fault::new(
+            Blame::Deadline,
+            format!(
+                "{what} of {} took longer than {timeout:?}",
+                program.spec.package
+            ),
+        )
+    })?;
+    if finished.succeeded() {
+        return Ok(());
+    }
+    let message = format!("{what} of {} {}", program.spec.package, finished.exit);
+    Err(Fault::new(Blame::Program, message).with_evidence(finished.last_lines(20)))
+}
+
+/// Runs a command that only asks. `None`: it did not end in time.
+pub(crate) async fn run_check(
+    settings: &Settings,
+    request: &LaunchRequest,
+    timeout: Duration,
+) -> Result<Option<Finished>, Fault> {
+    finish(Waiting::spawn(settings)?, request, timeout, None).await
+}
+
+async fn finish(
+    waiting: Waiting,
+    request: &LaunchRequest,
+    timeout: Duration,
+    copy: Option<&Output>,
+) -> Result<Option<Finished>, Fault> {
+    let session = Session(waiting.identity.clone());
+    let (mut process, mut pipe) = waiting.go(request).await?;
+    let mut output = Vec::new();
+    let running = async {
+        let mut open = true;
+        loop {
+            tokio::select! {
+                exit = process.ended() => return exit,
+                more = read(&mut pipe, &mut output, copy), if open => open = more,
+            }
+        }
+    };
+    let exit = tokio::time::timeout(timeout, running).await.ok();
+    if exit.is_some() {
+        let rest = async { while read(&mut pipe, &mut output, copy).await {} };
+        let _ = tokio::time::timeout(OUTPUT_GRACE, rest).await;
+    }
+    Belongings {
+        session: Some(&session.0),
+        group: None,
+        user: None,
+    }
+    .kill()
+    .await?;
+    let Some(exit) = exit else { return Ok(None) };
+    match refusal(&output) {
+        Some(why) if exit.code == Some(127) => Err(Fault::new(Blame::Program, why)),
+        _ => Ok(Some(Finished { exit, output })),
+    }
+}
+
+/// Reads once; false at the end.
+async fn read(pipe: &mut pipe::Receiver, output: &mut Vec<u8>, copy: Option<&Output>) -> bool {
+    let mut buffer = [0; 4096];
+    let Ok(count @ 1..) = pipe.read(&mut buffer).await else {
+        return false;
+    };
+    let bytes = &buffer[..count];
+    output.extend_from_slice(bytes);
+    if output.len() > OUTPUT_KEPT {
+        output.drain(..output.len() - OUTPUT_KEPT);
+    }
+    if let Some(copy) = copy {
+        copy.send(bytes.to_vec()).await;
+    }
+    true
+}

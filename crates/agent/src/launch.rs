@@ -1,0 +1,138 @@
+//! The small program between the agent and every command of an instance.
+//!
+//! The agent starts it, records its process durably, and only then sends the [`LaunchRequest`] to
+//! its standard input. It becomes the command (`exec`), so the recorded process is the command's.
+//! If the agent dies before that, the input ends and nothing is run.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    io::{self, BufRead, Write},
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
+use serde::{Deserialize, Serialize};
+
+/// What stands before the reason on the launcher's output when it could not run the command.
+pub(crate) const REFUSAL: &str = "wright launch: ";
+
+/// As shells do where a command cannot be run.
+const NOT_RUN: u8 = 127;
+
+/// What to become. Sent on one line, so that nothing of it shows in a process list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LaunchRequest {
+    /// The program, an absolute path, and its arguments.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// The working directory.
+    pub directory: PathBuf,
+    /// The user and group to become; none: stay.
+    pub user: Option<u32>,
+    /// Files to write `0` to, to join control groups.
+    pub groups: Vec<PathBuf>,
+    /// How many files it may have open, as far as the machine allows.
+    pub open_files: u64,
+    /// Where its output is appended; none: it keeps the launcher's.
+    pub log: Option<PathBuf>,
+}
+
+/// Runs what the agent asks for on standard input, in this process and a new session.
+///
+/// Returns only if it was not run: because the agent died before it asked, or with the reason on
+/// standard output.
+pub fn launch() -> ExitCode {
+    match become_requested() {
+        Ok(never) => match never {},
+        Err(Refusal::Nobody) => ExitCode::SUCCESS,
+        Err(Refusal::Because(why)) => {
+            let _ = writeln!(io::stdout(), "{REFUSAL}{}", why.replace('\n', " "));
+            ExitCode::from(NOT_RUN)
+        }
+    }
+}
+
+enum Refusal {
+    /// The input ended before a request came.
+    Nobody,
+    Because(String),
+}
+
+fn because<E: std::fmt::Display>(what: impl std::fmt::Display) -> impl FnOnce(E) -> Refusal {
+    move |error| Refusal::Because(format!("cannot {what}: {error}"))
+}
+
+fn become_requested() -> Result<std::convert::Infallible, Refusal> {
+    // Fails only for a group leader, and then this is a session already or a person's shell.
+    let _ = setsid();
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(because("read the request"))?;
+    if !line.ends_with('\n') {
+        return Err(Refusal::Nobody);
+    }
+    let request: LaunchRequest =
+        serde_json::from_str(&line).map_err(because("understand the request"))?;
+    for group in &request.groups {
+        fs::write(group, "0").map_err(because(format!("join {}", group.display())))?;
+    }
+    let allowed = getrlimit(Resource::Nofile);
+    let wanted = allowed
+        .maximum
+        .map_or(request.open_files, |most| request.open_files.min(most));
+    // Not worth failing for: the limit stays as it is.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(wanted),
+            ..allowed
+        },
+    );
+
+    let (program, arguments) = request
+        .argv
+        .split_first()
+        .ok_or_else(|| Refusal::Because("no program named".into()))?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(&request.env)
+        .stdin(Stdio::null());
+    command.current_dir(&request.directory);
+    if let Some(path) = &request.log {
+        let log =
+            open_log(path, request.user).map_err(because(format!("write {}", path.display())))?;
+        let again = log
+            .try_clone()
+            .map_err(because("duplicate a file descriptor"))?;
+        command.stdout(log).stderr(again);
+    }
+    if let Some(user) = request.user {
+        // The supplementary groups go with the user.
+        command.gid(user).uid(user);
+    }
+    let error = command.exec();
+    Err(because(format!("run {program}"))(error))
+}
+
+fn open_log(path: &std::path::Path, user: Option<u32>) -> io::Result<fs::File> {
+    // The directory belongs to the instance: a link placed there must not lead root astray.
+    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .custom_flags(no_follow)
+        .open(path)?;
+    if let Some(user) = user {
+        std::os::unix::fs::fchown(&log, Some(user), Some(user))?;
+    }
+    Ok(log)
+}

@@ -1,0 +1,387 @@
+//! The line to the server: dialled by the agent, taken up again whenever it breaks.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    fs,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use rand::RngExt;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+use wright_model::{Digest, InstanceId, InstanceStatus};
+use wright_protocol::{
+    Blame, Fault, TaskAnswer,
+    wire::{
+        self, ArchiveRequest, FromAgent, Heartbeat, Hello, Report, TableApplied, TaskOutput,
+        TaskResult, archive_part::Part, control_client::ControlClient, from_agent, to_agent,
+    },
+};
+use wright_route::Table;
+
+use crate::{
+    AgentError, Archive, ArchiveSource, Executor, Order, Settings, error::locked, lookup::Services,
+};
+
+const SERVER_NAME: &str = "wright-server";
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long a silent connection is believed in, together.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A result that was sent this short before the line broke is sent again: it may have been lost.
+const RESEND: Duration = Duration::from_secs(30);
+/// Tasks hold rendered configuration files, tables the services of all sites.
+const LARGEST_MESSAGE: usize = 64 << 20;
+
+/// The server, as the agent reaches it.
+#[derive(Clone)]
+pub(crate) struct Server {
+    client: ControlClient<Channel>,
+}
+
+impl Server {
+    /// Prepares the connection; nothing is dialled yet.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, AgentError> {
+        let directory = settings.layout().agent();
+        let read = |name: &str| {
+            let path = directory.join(name);
+            fs::read(&path).map_err(AgentError::io("read", &path))
+        };
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read("ca.pem")?))
+            .identity(Identity::from_pem(read("agent.pem")?, read("agent.key")?))
+            .domain_name(SERVER_NAME);
+        let refuse = |source| AgentError::Connection {
+            server: settings.server.clone(),
+            source,
+        };
+        let channel = Endpoint::from_shared(settings.server.clone())
+            .and_then(|endpoint| endpoint.tls_config(tls))
+            .map_err(refuse)?
+            .connect_timeout(KEEP_ALIVE_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .connect_lazy();
+        let client = ControlClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE);
+        Ok(Server { client })
+    }
+}
+
+fn unreachable(status: &Status) -> Fault {
+    Fault::new(
+        Blame::Passing,
+        format!("the server does not answer: {}", status.message()),
+    )
+}
+
+#[async_trait]
+impl ArchiveSource for Server {
+    async fn open(&self, digest: &Digest) -> Result<Archive, Fault> {
+        let request = ArchiveRequest {
+            digest: digest.to_string(),
+        };
+        let answer = self.client.clone().archive(request).await;
+        let mut parts = match answer {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == tonic::Code::NotFound => {
+                let message = format!("the server has no package with the digest {digest}");
+                return Err(Fault::new(Blame::Package, message));
+            }
+            Err(status) => return Err(unreachable(&status)),
+        };
+        let first = parts
+            .message()
+            .await
+            .map_err(|status| unreachable(&status))?;
+        let Some(Part::Signature(signature)) = first.and_then(|part| part.part) else {
+            return Err(Fault::new(
+                Blame::Passing,
+                "the server sent an archive without signature",
+            ));
+        };
+        let data = parts.map(|part| match part {
+            Ok(part) => match part.part {
+                Some(Part::Data(bytes)) => Ok(Bytes::from(bytes)),
+                _ => Ok(Bytes::new()),
+            },
+            Err(status) => Err(unreachable(&status)),
+        });
+        Ok(Archive {
+            signature,
+            data: data.boxed(),
+        })
+    }
+}
+
+/// The answers on their way to the server.
+#[derive(Default)]
+struct Results {
+    waiting: Mutex<VecDeque<(String, TaskAnswer)>>,
+    sent: Mutex<VecDeque<(Instant, String, TaskAnswer)>>,
+    added: Notify,
+}
+
+impl Results {
+    fn add(&self, key: String, answer: TaskAnswer) {
+        locked(&self.waiting).push_back((key, answer));
+        self.added.notify_one();
+    }
+
+    async fn next(&self) -> (String, TaskAnswer) {
+        loop {
+            let next = locked(&self.waiting).pop_front();
+            if let Some((key, answer)) = next {
+                let mut sent = locked(&self.sent);
+                while sent.front().is_some_and(|(at, ..)| at.elapsed() > RESEND) {
+                    sent.pop_front();
+                }
+                sent.push_back((Instant::now(), key.clone(), answer.clone()));
+                return (key, answer);
+            }
+            self.added.notified().await;
+        }
+    }
+
+    /// What was sent shortly before the line broke is to be sent again.
+    fn rewind(&self) {
+        let sent = std::mem::take(&mut *locked(&self.sent));
+        for (at, key, answer) in sent {
+            if at.elapsed() <= RESEND {
+                self.add(key, answer);
+            }
+        }
+    }
+}
+
+/// Everything a session needs that outlives it.
+pub(crate) struct Sessions {
+    server: Server,
+    executor: Executor,
+    services: Services,
+    boot_id: String,
+    results: Arc<Results>,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{}", .0.message())]
+    Status(#[from] Status),
+    #[error("the server closed the session")]
+    Closed,
+}
+
+impl Sessions {
+    pub(crate) fn new(server: Server, executor: Executor, services: Services) -> Self {
+        let boot_id = uuid::Uuid::now_v7().to_string();
+        Sessions {
+            server,
+            executor,
+            services,
+            boot_id,
+            results: Arc::default(),
+        }
+    }
+
+    /// Keeps a session for as long as it is polled.
+    pub(crate) async fn keep(&self) -> Infallible {
+        let mut delay = FIRST_RETRY;
+        loop {
+            let mut welcomed = false;
+            match self.hold(&mut welcomed).await {
+                Ok(never) => match never {},
+                Err(reason) => tracing::info!(%reason, "no session with the server"),
+            }
+            self.results.rewind();
+            if welcomed {
+                delay = FIRST_RETRY;
+            }
+            sleep(delay.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            delay = (delay * 2).min(SLOWEST_RETRY);
+        }
+    }
+
+    async fn hold(&self, welcomed: &mut bool) -> Result<Infallible, Ended> {
+        let (outbox, inbox) = mpsc::channel(256);
+        send(&outbox, from_agent::Message::Hello(self.hello())).await?;
+        let mut client = self.server.client.clone();
+        let mut incoming = client
+            .session(ReceiverStream::new(inbox))
+            .await?
+            .into_inner();
+        let mut heartbeat = heartbeat(DEFAULT_HEARTBEAT);
+        loop {
+            tokio::select! {
+                message = incoming.message() => {
+                    match message?.ok_or(Ended::Closed)?.message {
+                        Some(to_agent::Message::Welcome(welcome)) => {
+                            *welcomed = true;
+                            let every = Duration::from_millis(welcome.heartbeat_ms.into());
+                            heartbeat = self::heartbeat(every.max(Duration::from_millis(100)));
+                        }
+                        Some(message) => self.receive(message, &outbox).await?,
+                        None => {}
+                    }
+                }
+                (key, answer) = self.results.next() => {
+                    send(&outbox, from_agent::Message::Result(result(key, &answer))).await?;
+                }
+                (changed, removed) = self.executor.changes() => {
+                    send(&outbox, from_agent::Message::Report(report(&changed, &removed))).await?;
+                }
+                _ = heartbeat.tick() => {
+                    send(&outbox, from_agent::Message::Heartbeat(usage())).await?;
+                }
+            }
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: self.boot_id.clone(),
+            table_revision: self.services.revision(),
+            instances: statuses(&self.executor.statuses()),
+        }
+    }
+
+    async fn receive(
+        &self,
+        message: to_agent::Message,
+        outbox: &mpsc::Sender<FromAgent>,
+    ) -> Result<(), Ended> {
+        match message {
+            to_agent::Message::Task(task) => self.begin(task, outbox.clone()),
+            to_agent::Message::Cancel(cancel) => self.executor.cancel(&cancel.key),
+            to_agent::Message::Table(table) => match Table::from_json(&table.body) {
+                Ok(services) => {
+                    if let Err(error) = self.services.replace(services) {
+                        tracing::warn!(%error, "the service table is not on disk");
+                    }
+                    let applied = TableApplied {
+                        revision: table.revision,
+                    };
+                    send(outbox, from_agent::Message::TableApplied(applied)).await?;
+                }
+                Err(error) => tracing::error!(%error, "the server sent no table"),
+            },
+            to_agent::Message::Welcome(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Begins a task, or waits for the one that runs under this key. It outlives the session.
+    fn begin(&self, task: wire::Task, outbox: mpsc::Sender<FromAgent>) {
+        let key = task.key;
+        let order = match serde_json::from_slice(&task.body) {
+            Ok(body) => Order {
+                key: key.clone(),
+                task: body,
+                deadline: (task.deadline_ms > 0).then(|| Duration::from_millis(task.deadline_ms)),
+            },
+            Err(error) => {
+                // The position only: the text may hold secrets.
+                let message = format!("the task is not understood (line {})", error.line());
+                self.results
+                    .add(key, Err(Fault::new(Blame::Request, message)));
+                return;
+            }
+        };
+        let (executor, results) = (self.executor.clone(), self.results.clone());
+        tokio::spawn(async move {
+            let (sender, output) = mpsc::channel(16);
+            let copy = forward(key.clone(), output, outbox);
+            let (answer, ()) = tokio::join!(executor.execute(order, sender), copy);
+            results.add(key, answer);
+        });
+    }
+}
+
+/// Passes the output of a task on until it ends or the session does.
+async fn forward(
+    key: String,
+    mut output: mpsc::Receiver<Vec<u8>>,
+    outbox: mpsc::Sender<FromAgent>,
+) {
+    while let Some(data) = output.recv().await {
+        let part = TaskOutput {
+            key: key.clone(),
+            data,
+        };
+        if send(&outbox, from_agent::Message::Output(part))
+            .await
+            .is_err()
+        {
+            // Whoever produces it notices that nobody listens any more.
+            output.close();
+        }
+    }
+}
+
+async fn send(outbox: &mpsc::Sender<FromAgent>, message: from_agent::Message) -> Result<(), Ended> {
+    outbox
+        .send(FromAgent {
+            message: Some(message),
+        })
+        .await
+        .map_err(|_| Ended::Closed)
+}
+
+fn heartbeat(every: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn statuses(instances: &[InstanceStatus]) -> Vec<Vec<u8>> {
+    // A status has text keys only, so that it can always be written.
+    instances
+        .iter()
+        .filter_map(|status| serde_json::to_vec(status).ok())
+        .collect()
+}
+
+fn report(changed: &[InstanceStatus], removed: &[InstanceId]) -> Report {
+    Report {
+        instances: statuses(changed),
+        removed: removed.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn result(key: String, answer: &TaskAnswer) -> TaskResult {
+    TaskResult {
+        key,
+        answer: serde_json::to_vec(answer).unwrap_or_default(),
+    }
+}
+
+/// What the agent itself uses.
+fn usage() -> Heartbeat {
+    let stat = procfs::process::Process::myself().and_then(|own| own.stat());
+    stat.map_or(
+        Heartbeat {
+            resident_bytes: 0,
+            cpu_ms: 0,
+        },
+        |stat| Heartbeat {
+            resident_bytes: stat.rss * procfs::page_size(),
+            cpu_ms: (stat.utime + stat.stime) * 1000 / procfs::ticks_per_second().max(1),
+        },
+    )
+}

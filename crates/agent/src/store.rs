@@ -1,0 +1,175 @@
+//! Package archives and unpacked packages on this host.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs::{self, File},
+    io::{self, Write},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream::BoxStream};
+use tokio::sync::OwnedMutexGuard;
+use wright_model::{Digest, PackageId};
+use wright_package::{Keyring, Signature};
+use wright_protocol::{Blame, Fault};
+
+use crate::{
+    Layout, durable,
+    error::{host_fault, locked, package_fault},
+};
+
+/// An archive that was fetched but never installed is removed after this time.
+const UNUSED_KEPT: Duration = Duration::from_secs(86_400);
+
+/// Where archives come from: the server, for a real agent.
+#[async_trait]
+pub trait ArchiveSource: Send + Sync {
+    /// Begins to fetch an archive.
+    ///
+    /// # Errors
+    /// Where nobody has it, or nobody can be reached.
+    async fn open(&self, digest: &Digest) -> Result<Archive, Fault>;
+}
+
+/// An archive on its way.
+pub struct Archive {
+    /// The detached signature file.
+    pub signature: Vec<u8>,
+    /// The archive's bytes in order.
+    pub data: BoxStream<'static, Result<Bytes, Fault>>,
+}
+
+/// The archives and packages below one host's directory.
+pub(crate) struct PackageStore {
+    layout: Layout,
+    source: Arc<dyn ArchiveSource>,
+    locks: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Removes a half-made file unless it was put where it belongs.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl PackageStore {
+    pub(crate) fn new(layout: Layout, source: Arc<dyn ArchiveSource>) -> Self {
+        PackageStore {
+            layout,
+            source,
+            locks: Mutex::default(),
+        }
+    }
+
+    /// One at a time for each package: all who need it share the work.
+    async fn lock(&self, digest: &Digest) -> OwnedMutexGuard<()> {
+        let lock = locked(&self.locks).entry(*digest).or_default().clone();
+        lock.lock_owned().await
+    }
+
+    /// Has the archive in the cache, with its hash and signature proved.
+    pub(crate) async fn fetch(&self, package: &PackageId) -> Result<(), Fault> {
+        let _guard = self.lock(&package.digest).await;
+        self.fetch_locked(package).await
+    }
+
+    async fn fetch_locked(&self, package: &PackageId) -> Result<(), Fault> {
+        let target = self.layout.archive(&package.digest);
+        if target.exists() {
+            return Ok(());
+        }
+        let keyring = Keyring::load(&self.layout.keys()).map_err(package_fault)?;
+        let mut archive = self.source.open(&package.digest).await?;
+        let signature = std::str::from_utf8(&archive.signature)
+            .ok()
+            .and_then(|text| text.parse::<Signature>().ok())
+            .ok_or_else(|| {
+                Fault::new(
+                    Blame::Package,
+                    format!("the signature of {package} is not a signature"),
+                )
+            })?;
+        let partial = Partial(target.with_extension("partial"));
+        let write = |error: io::Error| host_fault("write", &partial.0)(error);
+        let mut file = File::create(&partial.0).map_err(write)?;
+        while let Some(bytes) = archive.data.next().await {
+            file.write_all(&bytes?).map_err(write)?;
+        }
+        let (path, id) = (partial.0.clone(), package.clone());
+        blocking(move || {
+            file.sync_all().map_err(host_fault("write", &path))?;
+            wright_package::verify(&path, &id, &signature, &keyring).map_err(package_fault)
+        })
+        .await?;
+        let moved = fs::rename(&partial.0, &target).and_then(|()| durable::sync_parent(&target));
+        moved.map_err(host_fault("write", &target))
+    }
+
+    /// Has the package unpacked, once for all instances that use it.
+    pub(crate) async fn unpack(&self, package: &PackageId) -> Result<(), Fault> {
+        let guard = self.lock(&package.digest).await;
+        let target = self.layout.package(&package.digest);
+        if target.exists() {
+            return Ok(());
+        }
+        // Normally a task of its own; after a clean-up in between it comes again.
+        self.fetch_locked(package).await?;
+        let (archive, digest) = (self.layout.archive(&package.digest), package.digest);
+        blocking(move || {
+            // Kept until the work is done, also if nobody waits for it any more.
+            let _guard = guard;
+            wright_package::unpack(&archive, &target, &digest).map_err(package_fault)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes those of the candidates that are not in use, and archives nobody came for.
+    pub(crate) async fn sweep(&self, candidates: BTreeSet<Digest>, used: &BTreeSet<Digest>) {
+        for digest in candidates.difference(used) {
+            let _guard = self.lock(digest).await;
+            for path in [self.layout.package(digest), self.layout.archive(digest)] {
+                if let Err(error) = durable::remove(&path) {
+                    tracing::warn!(%error, path = %path.display(), "cannot remove what nobody uses");
+                }
+            }
+            locked(&self.locks).remove(digest);
+        }
+        for entry in fs::read_dir(self.layout.cache())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let digest = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            let is_used = digest.is_some_and(|digest: Digest| used.contains(&digest));
+            let age = entry.metadata().and_then(|m| m.modified()).ok();
+            let age = age.and_then(|at| SystemTime::now().duration_since(at).ok());
+            if !is_used && age.is_some_and(|age| age > UNUSED_KEPT) {
+                let _ = durable::remove(&entry.path());
+            }
+        }
+    }
+}
+
+/// Runs what takes long on the disk beside the loop.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Fault::new(
+            Blame::Host,
+            format!("the work broke off: {error}"),
+        )),
+    }
+}

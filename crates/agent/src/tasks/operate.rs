@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use wright_model::{InstanceId, Operation};
+use wright_package::Action;
+use wright_protocol::{Answer, Blame, Fault, TaskAnswer};
+
+use super::{run, said, watch};
+use crate::{
+    command, durable,
+    error::{host_fault, package_fault},
+    executor::{Output, Shared},
+    instance::Instance,
+    logs,
+    store::blocking,
+};
+
+/// One of the operations that a person may ask for.
+pub(super) async fn operate(
+    shared: &Shared,
+    id: &InstanceId,
+    operation: Operation,
+    output: &Output,
+) -> TaskAnswer {
+    if operation == Operation::Stop {
+        return run::stop(shared, id).await;
+    }
+    let instance = shared.get(id)?;
+    match operation {
+        Operation::Start => run::start(shared, id).await,
+        Operation::Monitor => watch::monitor(&instance).await,
+        Operation::Checksum => checksum(shared, &instance, output).await,
+        Operation::Restart => {
+            let _work = instance.work.lock().await;
+            restart(&instance, output).await
+        }
+        Operation::Diskclear => {
+            let _work = instance.work.lock().await;
+            diskclear(&instance, output).await
+        }
+        Operation::Install | Operation::Uninstall | Operation::Stop => Err(Fault::new(
+            Blame::Request,
+            format!("{operation} is part of a site's build and not done alone"),
+        )),
+    }
+}
+
+async fn restart(instance: &Arc<Instance>, output: &Output) -> TaskAnswer {
+    let program = instance.program()?;
+    let own = program.manifest.operation(Operation::Restart);
+    match own.action {
+        Action::Command(argv) if instance.is_supervised() => {
+            let timeout = own.timeout.duration();
+            command::run_hook(instance, &program, "restart", &argv, timeout, output).await?;
+            Ok(said(format!("{} is restarted", instance.id)))
+        }
+        _ => {
+            run::stop_now(instance).await?;
+            run::start_now(instance).await
+        }
+    }
+}
+
+async fn diskclear(instance: &Instance, output: &Output) -> TaskAnswer {
+    let program = instance.program()?;
+    let own = program.manifest.operation(Operation::Diskclear);
+    match own.action {
+        Action::Command(argv) => {
+            let timeout = own.timeout.duration();
+            command::run_hook(instance, &program, "diskclear", &argv, timeout, output).await?;
+        }
+        Action::Clear(paths) => {
+            for path in paths {
+                empty(&instance.dirs.home.join(&path), &instance.dirs.output_log())?;
+            }
+        }
+        _ => {}
+    }
+    logs::remove_rotated(&instance.dirs).map_err(host_fault("clear", &instance.dirs.log))?;
+    Ok(said(format!(
+        "{}: what can be spared is removed",
+        instance.id
+    )))
+}
+
+/// Empties a directory; the log that the program has open stays.
+fn empty(directory: &std::path::Path, spare: &std::path::Path) -> Result<(), Fault> {
+    if !std::fs::symlink_metadata(directory).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(directory).map_err(host_fault("list", directory))?;
+    for entry in entries.flatten().filter(|entry| entry.path() != spare) {
+        durable::remove(&entry.path()).map_err(host_fault("remove", &entry.path()))?;
+    }
+    Ok(())
+}
+
+async fn checksum(shared: &Shared, instance: &Instance, output: &Output) -> TaskAnswer {
+    let program = instance.program()?;
+    let own = program.manifest.operation(Operation::Checksum);
+    if let Action::Command(argv) = own.action {
+        let timeout = own.timeout.duration();
+        command::run_hook(instance, &program, "checksum", &argv, timeout, output).await?;
+    }
+    let digest = program.spec.package.digest;
+    let (directory, archive) = (
+        shared.host.layout.package(&digest),
+        shared.host.layout.archive(&digest),
+    );
+    let findings = blocking(move || {
+        // The list in the archive was signed; the one beside the files could be changed with them.
+        let found = match wright_package::read_listing(&archive) {
+            Ok(listing) => wright_package::checksum_against(&directory, &listing),
+            Err(_) => wright_package::checksum(&directory),
+        };
+        found.map_err(package_fault)
+    })
+    .await?;
+    let package = &program.spec.package;
+    let message = match findings.len() {
+        0 => format!("{package} is as it was shipped"),
+        1 => format!("{package}: 1 difference from what was shipped"),
+        count => format!("{package}: {count} differences from what was shipped"),
+    };
+    let lines = findings.iter().map(ToString::to_string).collect();
+    Ok(Answer {
+        message,
+        observation: None,
+        lines,
+    })
+}
