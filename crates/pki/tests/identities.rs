@@ -1,5 +1,7 @@
 //! What is issued works in TLS for what it is for, and for nothing else.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use rustls::{

@@ -1,0 +1,171 @@
+//! What the fleet keeps of one host, connected or not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use wright_model::{InstanceId, InstanceStatus, Name};
+use wright_protocol::{
+    Fault, Task, TaskAnswer,
+    wire::{self, to_agent::Message},
+};
+
+use crate::fleet::AgentView;
+
+/// One host.
+#[derive(Default)]
+pub(crate) struct Seat {
+    /// Its session while it is connected.
+    pub(crate) session: Option<Session>,
+    /// Tasks without an answer, by key; they outlive sessions.
+    pub(crate) tasks: BTreeMap<String, Pending>,
+    /// Tasks whose output somebody follows, by key; they end with the session.
+    pub(crate) streams: BTreeMap<String, Following>,
+    /// Tasks that nobody waits for any more and the agent has not been told of.
+    pub(crate) abandoned: BTreeSet<String>,
+    /// The last thing heard of its instances.
+    pub(crate) statuses: BTreeMap<InstanceId, InstanceStatus>,
+}
+
+/// A connected agent.
+pub(crate) struct Session {
+    pub(crate) number: u64,
+    pub(crate) orders: mpsc::UnboundedSender<Message>,
+    /// Ends the session.
+    pub(crate) end: CancellationToken,
+    pub(crate) boot_id: String,
+    pub(crate) version: String,
+    pub(crate) since: Timestamp,
+    pub(crate) table_revision: u64,
+    pub(crate) resident_bytes: u64,
+    pub(crate) cpu_ms: u64,
+}
+
+impl Session {
+    pub(crate) fn view(&self, host: &Name) -> AgentView {
+        AgentView {
+            host: host.clone(),
+            version: self.version.clone(),
+            boot_id: self.boot_id.clone(),
+            since: self.since,
+            table_revision: self.table_revision,
+            resident_bytes: self.resident_bytes,
+            cpu_ms: self.cpu_ms,
+        }
+    }
+
+    /// A session that is just ending takes no more orders; what matters is sent to the next one.
+    pub(crate) fn order(&self, message: Message) {
+        let _ = self.orders.send(message);
+    }
+
+    pub(crate) fn cancel(&self, key: &str) {
+        self.order(Message::Cancel(wire::Cancel {
+            key: key.to_owned(),
+        }));
+    }
+}
+
+/// A task without an answer.
+pub(crate) struct Pending {
+    /// Tells it from a later task of the same key.
+    pub(crate) number: u64,
+    pub(crate) task: Task,
+    /// `task` as JSON.
+    pub(crate) body: Vec<u8>,
+    pub(crate) deadline: Instant,
+    pub(crate) answer: watch::Sender<Option<TaskAnswer>>,
+    pub(crate) waiters: usize,
+    /// Whether an agent may have begun it.
+    pub(crate) sent: bool,
+    pub(crate) cancelled: bool,
+}
+
+/// A task whose output somebody follows.
+pub(crate) struct Following {
+    pub(crate) number: u64,
+    pub(crate) output: mpsc::Sender<Bytes>,
+    pub(crate) answer: oneshot::Sender<TaskAnswer>,
+    /// Ends the watch over the follower.
+    pub(crate) over: CancellationToken,
+}
+
+impl Following {
+    pub(crate) fn finish(self, answer: TaskAnswer) {
+        // A follower that went away wants no answer.
+        let _ = self.answer.send(answer);
+        self.over.cancel();
+    }
+}
+
+impl Seat {
+    /// Whether there is nothing to keep.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.session.is_none()
+            && self.tasks.is_empty()
+            && self.streams.is_empty()
+            && self.abandoned.is_empty()
+            && self.statuses.is_empty()
+    }
+
+    /// Makes `session` the host's only one, and gives it everything that waits: what was abandoned
+    /// is cancelled, what has no answer is sent (again).
+    pub(crate) fn take_over(&mut self, session: Session, replaced: &Fault) {
+        if let Some(old) = self.session.take() {
+            old.end.cancel();
+        }
+        self.end_streams(replaced);
+        for key in std::mem::take(&mut self.abandoned) {
+            session.cancel(&key);
+        }
+        for (key, pending) in &mut self.tasks {
+            if pending.cancelled {
+                session.cancel(key);
+            } else {
+                session.order(pending.order(key));
+            }
+        }
+        self.session = Some(session);
+    }
+
+    pub(crate) fn end_streams(&mut self, fault: &Fault) {
+        for (_, following) in std::mem::take(&mut self.streams) {
+            following.finish(Err(fault.clone()));
+        }
+    }
+
+    /// Gives everything up; says which instances it had.
+    pub(crate) fn close(mut self, fault: &Fault) -> Vec<InstanceId> {
+        if let Some(session) = self.session.take() {
+            session.end.cancel();
+        }
+        self.end_streams(fault);
+        for pending in self.tasks.into_values() {
+            pending.answer.send_replace(Some(Err(fault.clone())));
+        }
+        self.statuses.into_keys().collect()
+    }
+}
+
+impl Pending {
+    /// The order to do it, with the time that is left.
+    pub(crate) fn order(&mut self, key: &str) -> Message {
+        self.sent = true;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // The agent's own word about why time ran out says more than ours: it comes first.
+        let for_agent = left.saturating_sub((left / 10).min(crate::task::MARGIN));
+        let millis = u64::try_from(for_agent.as_millis()).unwrap_or(u64::MAX);
+        // 0 would mean no deadline.
+        let deadline_ms = millis.max(1);
+        Message::Task(wire::Task {
+            key: key.to_owned(),
+            body: self.body.clone(),
+            deadline_ms,
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! Tasks: given to an agent, answered once, across reconnections.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use wright_model::Name;
+use wright_protocol::{Blame, Fault, Task, TaskAnswer};
+
+use crate::{
+    fleet::{Fleet, Shared},
+    seat::Pending,
+};
+
+/// How much earlier than ours an agent's deadline is, at most (never more than a tenth).
+pub(crate) const MARGIN: Duration = Duration::from_millis(500);
+
+/// How long a cancelled task may take to end before its waiter goes without its answer.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+impl Fleet {
+    /// Has the agent of a host do a task, and answers with its answer.
+    ///
+    /// Waits for the agent while it is away; sends the task again, under the same key, when it
+    /// comes back. Several calls with one key share one task. Cancelling tells the agent and waits
+    /// up to five seconds for the task to end. Dropping the call leaves the task running.
+    ///
+    /// # Errors
+    /// The agent's fault, or one of: no such host, or it was given up ([`Blame::Host`]); the
+    /// deadline is over ([`Blame::Deadline`]); cancelled ([`Blame::Cancelled`]); the key is in use
+    /// for another task ([`Blame::Request`]).
+    pub async fn submit(
+        &self,
+        host: &Name,
+        key: &str,
+        task: Task,
+        deadline: Instant,
+        cancel: CancellationToken,
+    ) -> TaskAnswer {
+        let mut waiter = Waiter::join(&self.0, host, key, task, deadline)?;
+        // Asked after joining: a host given up before is off the roster, one given up from here on
+        // fails its waiters.
+        if !self.0.roster.is_known(host).await {
+            return Err(unknown(host));
+        }
+        waiter.send();
+        tokio::select! {
+            biased;
+            answer = answered(&mut waiter.answer) => answer,
+            () = cancel.cancelled() => waiter.cancel().await,
+            () = sleep_until(deadline) => waiter.expire(),
+        }
+    }
+}
+
+pub(crate) fn unknown(host: &Name) -> Fault {
+    Fault::new(
+        Blame::Host,
+        format!("there is no host {host}, or it was given up"),
+    )
+}
+
+/// One call's share in a pending task.
+struct Waiter<'a> {
+    shared: &'a Shared,
+    host: &'a Name,
+    key: &'a str,
+    number: u64,
+    answer: watch::Receiver<Option<TaskAnswer>>,
+}
+
+async fn answered(answer: &mut watch::Receiver<Option<TaskAnswer>>) -> TaskAnswer {
+    match answer
+        .wait_for(Option::is_some)
+        .await
+        .map(|answer| answer.clone())
+    {
+        Ok(Some(answer)) => answer,
+        // The sender lives as long as somebody waits; without it nobody will answer.
+        Ok(None) | Err(_) => Err(Fault::new(Blame::Passing, "the task was given up")),
+    }
+}
+
+impl<'a> Waiter<'a> {
+    fn join(
+        shared: &'a Shared,
+        host: &'a Name,
+        key: &'a str,
+        task: Task,
+        deadline: Instant,
+    ) -> Result<Self, Fault> {
+        let body = serde_json::to_vec(&task).map_err(|error| {
+            Fault::new(Blame::Request, format!("the task cannot be sent: {error}"))
+        })?;
+        let mut state = shared.state();
+        let number = state.number();
+        let seat = state.seat(host);
+        seat.abandoned.remove(key);
+        let pending = seat.tasks.entry(key.to_owned()).or_insert_with(|| Pending {
+            number,
+            task: task.clone(),
+            body,
+            deadline,
+            answer: watch::Sender::new(None),
+            waiters: 0,
+            sent: false,
+            cancelled: false,
+        });
+        if pending.task != task {
+            let message = format!("the key {key} is in use for another task of {host}");
+            return Err(Fault::new(Blame::Request, message));
+        }
+        pending.waiters += 1;
+        pending.deadline = pending.deadline.max(deadline);
+        let (number, answer) = (pending.number, pending.answer.subscribe());
+        drop(state);
+        Ok(Waiter {
+            shared,
+            host,
+            key,
+            number,
+            answer,
+        })
+    }
+
+    /// Sends the task if the agent is there and has not got it; otherwise its next session does.
+    fn send(&self) {
+        let mut state = self.shared.state();
+        if let Some(seat) = state.seats.get_mut(self.host)
+            && let Some(session) = &seat.session
+            && let Some(pending) = seat.tasks.get_mut(self.key)
+            && pending.number == self.number
+            && !pending.sent
+        {
+            session.order(pending.order(self.key));
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.shared
+            .state()
+            .seats
+            .get(self.host)
+            .is_some_and(|seat| seat.session.is_some())
+    }
+
+    async fn cancel(mut self) -> TaskAnswer {
+        let ending = self.withdraw();
+        let answer = async { timeout(CANCEL_GRACE, answered(&mut self.answer)).await.ok() };
+        let answer = if ending { answer.await } else { None };
+        answer.unwrap_or_else(|| Err(Fault::new(Blame::Cancelled, "cancelled")))
+    }
+
+    fn expire(self) -> TaskAnswer {
+        let connected = self.withdraw() || self.is_connected();
+        let host = self.host;
+        let message = if connected {
+            format!("time ran out before the agent of {host} answered")
+        } else {
+            format!("time ran out while the agent of {host} was not connected")
+        };
+        Err(Fault::new(Blame::Deadline, message))
+    }
+
+    /// Tells the agent to give up, if nobody else waits for the task. Whether an answer to that
+    /// can be expected.
+    fn withdraw(&self) -> bool {
+        let mut state = self.shared.state();
+        let seat = state.seat(self.host);
+        let Some(pending) = seat.tasks.get_mut(self.key) else {
+            return true;
+        };
+        if pending.number != self.number {
+            return true;
+        }
+        if pending.waiters > 1 || !pending.sent {
+            return false;
+        }
+        pending.cancelled = true;
+        match &seat.session {
+            Some(session) => session.cancel(self.key),
+            None => {
+                seat.abandoned.insert(self.key.to_owned());
+            }
+        }
+        seat.session.is_some()
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        let Some(seat) = state.seats.get_mut(self.host) else {
+            return;
+        };
+        if let Some(pending) = seat.tasks.get_mut(self.key)
+            && pending.number == self.number
+        {
+            pending.waiters -= 1;
+            if pending.waiters == 0 {
+                if pending.cancelled && seat.session.is_none() {
+                    seat.abandoned.insert(self.key.to_owned());
+                }
+                seat.tasks.remove(self.key);
+            }
+        }
+        if seat.is_idle() {
+            state.seats.remove(self.host);
+        }
+    }
+}
