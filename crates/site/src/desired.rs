@@ -124,3 +124,17 @@ impl App {
         (1..=self.instances).map(|ordinal| (ordinal, format!("{}-{ordinal}", self.name)))
     }
 }
+
+impl Desired {
+    /// Every secret that an app of the site asks for: app, name, length in characters.
+    pub fn secrets(&self) -> Vec<(Name, Name, usize)> {
+        let of_app = |app: &App| {
+            let wants = app.secrets.iter();
+            let row = |(name, want): (&Name, &SecretWant)| {
+                (app.name.clone(), name.clone(), usize::try_from(want.length).unwrap_or(32))
+            };
+            wants.map(row).collect::<Vec<_>>()
+        };
+        self.apps.values().flat_map(of_app).collect()
+    }
+}

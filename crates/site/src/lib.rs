@@ -3,20 +3,20 @@
 //!
 //! The central type is [`Plan`]: every instance with what is done to it, and the graph of steps
 //! that does it. [`resolve()`] makes a [`Desired`] of a [`Bundle`] of files; [`plan()`] makes a
-//! [`Plan`] of what is desired and what is [`Observed`]; `lint` refuses plans that break an
+//! [`Plan`] of what is desired and what is [`Observed`]; [`lint()`] refuses plans that break an
 //! invariant.
 //!
 //! ```
 //! use std::collections::BTreeMap;
 //! use wright_model::{Digest, PackageId};
-//! use wright_site::{Bundle, PackageFacts, resolve};
+//! use wright_site::{Bundle, Offer, resolve};
 //!
 //! let files = BTreeMap::from([
 //!     ("site.yaml".to_owned(), "site: shop\nbaselines: [web.yaml]\n".to_owned()),
 //!     ("web.yaml".to_owned(), "app: web\npackage: web@1\ninstances: 2\nports: { http: 8080 }\n".to_owned()),
 //! ]);
 //! let web = PackageId { name: "web".parse()?, version: "1.0.3".parse()?, digest: Digest::of(b"web") };
-//! let packages = vec![PackageFacts { id: web, platform: "any".to_owned() }];
+//! let packages = vec![Offer { id: web, platform: "any".to_owned() }];
 //! let bundle = Bundle { root: "site.yaml".to_owned(), files };
 //! let desired = resolve(&bundle, &packages).map_err(|found| found[0].to_string())?;
 //! assert_eq!(desired.apps["web"].instances, 2);
@@ -33,15 +33,24 @@
 pub mod bundle;
 mod catalog;
 mod desired;
+pub mod graph;
 mod input;
+mod explain;
+mod lint;
 mod nearest;
 mod plan;
 mod render;
+mod report;
 mod resolve;
 
 pub use bundle::Bundle;
-pub use catalog::{Catalog, PackageFacts};
+pub use catalog::{Catalog, Offer};
 pub use desired::{App, Desired, FileTemplate, Need, Place, PortWant, SecretWant, Template};
 pub use input::schema;
-pub use plan::{Action, Observed, Plan, Planned, PlannedApp, PlannedHost, plan, plan_down};
+pub use explain::{AppStatus, Explanation, InstanceView, SiteStatus, explain, status};
+pub use lint::{RULES, Rule, lint};
+pub use plan::{
+    Action, Observed, Plan, Planned, PlannedApp, PlannedHost, apps, plan, plan_down, without_host,
+};
+pub use report::{AppTimeline, Bar, Report};
 pub use resolve::resolve;

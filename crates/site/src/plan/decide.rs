@@ -42,11 +42,6 @@ pub(super) fn stores_on_dead_hosts(
 
 /// What is done with an instance that is wanted.
 pub(super) fn wanted(app: &App, slot: &Slot, spec: InstanceSpec, observed: &Observed) -> Planned {
-    let previous = observed
-        .previous
-        .as_ref()
-        .and_then(|p| p.instances.get(&slot.name));
-    let previous = previous.filter(|p| p.spec.host == spec.host && p.action != Action::Keep);
     let record = observed.records.get(&slot.name);
     let mut planned = Planned {
         spec,
@@ -55,13 +50,6 @@ pub(super) fn wanted(app: &App, slot: &Slot, spec: InstanceSpec, observed: &Obse
         new_package: true,
         layer: app.layer,
     };
-    if let Some(previous) = previous {
-        // What the job began goes on, also with another specification.
-        planned.action = previous.action.clone();
-        planned.before = previous.before;
-        planned.new_package = previous.new_package || previous.spec.package != planned.spec.package;
-        return planned;
-    }
     let Some(record) = record else { return planned };
     if record.spec.host != planned.spec.host {
         planned.action = Action::Move {
@@ -152,18 +140,7 @@ pub(super) fn removals(wanted: &BTreeMap<Name, Planned>, observed: &Observed) ->
         .records
         .iter()
         .filter(|(name, _)| !wanted.contains_key(*name));
-    let mut removal = remove(unwanted, observed);
-    // What the job began to remove goes on although the record may be gone by now.
-    for (name, planned) in observed.previous.iter().flat_map(|plan| &plan.instances) {
-        let live = observed.live_hosts().contains_key(&planned.spec.host);
-        if planned.action == Action::Remove && !wanted.contains_key(name) && live {
-            removal
-                .planned
-                .entry(name.clone())
-                .or_insert_with(|| planned.clone());
-        }
-    }
-    removal
+    remove(unwanted, observed)
 }
 
 pub(super) fn remove<'a>(

@@ -9,12 +9,16 @@ mod types;
 
 use std::collections::BTreeMap;
 
-pub use down::plan_down;
+
+pub(crate) use path::order;
+pub(crate) use steps::VERBS;
+pub use down::{plan_down, without_host};
 pub use types::{Action, Observed, Plan, Planned, PlannedApp, PlannedHost};
 use wright_model::{Diagnostic, Digest, InstanceId, InstanceSpec, Name};
 
 use crate::{
     desired::{App, Desired},
+    graph,
     render::{Renderer, Slot, Topology},
 };
 
@@ -30,7 +34,7 @@ pub fn plan(desired: &Desired, observed: &Observed, parent: u64) -> Result<Plan,
     decide::stores_on_dead_hosts(desired, observed)?;
     let topology = slots::slots(desired, observed)?;
     let specs = specs(desired, &topology)?;
-    let apps = planned_apps(desired);
+    let apps = apps(desired);
     let mut instances = BTreeMap::new();
     for (app, slot, spec) in specs {
         let planned = decide::wanted(app, slot, spec, observed);
@@ -47,6 +51,7 @@ pub fn plan(desired: &Desired, observed: &Observed, parent: u64) -> Result<Plan,
         hosts: slots::hosts(observed),
         instances,
         apps,
+        topology: graph::topology(desired),
         steps,
         expected_ms,
         critical_path,
@@ -105,7 +110,8 @@ fn spec(site: &Name, app: &App, slot: &Slot, rendered: crate::render::Rendered) 
     }
 }
 
-fn planned_apps(desired: &Desired) -> BTreeMap<Name, PlannedApp> {
+/// What graphs, checks and later plans need to know of a site's apps; see [`Observed::apps`].
+pub fn apps(desired: &Desired) -> BTreeMap<Name, PlannedApp> {
     let planned = |app: &App| PlannedApp {
         package: app.package.to_string(),
         instances: app.instances,

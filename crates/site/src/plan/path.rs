@@ -1,4 +1,4 @@
-//! Order and length of a graph of steps.
+//! The order of a graph of steps.
 
 use std::{
     cmp::Reverse,
@@ -52,32 +52,8 @@ pub(super) fn in_order(steps: Vec<Step>) -> Vec<Step> {
     sorted
 }
 
-/// The longest way through the graph by expected time: its length in milliseconds, and the names
-/// of its steps.
-pub(crate) fn critical(steps: &[Step]) -> (u64, Vec<String>) {
-    let index: BTreeMap<&str, usize> = steps
-        .iter()
-        .enumerate()
-        .map(|(i, step)| (step.name.as_str(), i))
-        .collect();
-    let mut end = vec![0u64; steps.len()];
-    let mut before: Vec<Option<usize>> = vec![None; steps.len()];
-    for i in order(steps) {
-        let needs = steps[i]
-            .needs
-            .iter()
-            .filter_map(|need| index.get(need.as_str()).copied());
-        let last = needs.max_by_key(|need| (end[*need], Reverse(*need)));
-        before[i] = last;
-        end[i] = last.map_or(0, |need| end[need]) + steps[i].expected_ms;
-    }
-    let mut at = (0..steps.len()).max_by_key(|i| (end[*i], Reverse(*i)));
-    let length = at.map_or(0, |i| end[i]);
-    let mut names = Vec::new();
-    while let Some(i) = at {
-        names.push(steps[i].name.clone());
-        at = before[i];
-    }
-    names.reverse();
-    (length, names)
+/// The length of the expected critical path in milliseconds, and the names of its steps.
+pub(super) fn critical(steps: &[Step]) -> (u64, Vec<String>) {
+    let (parts, length) = wright_workflow::expected_critical_path(steps);
+    (length, parts.into_iter().map(|part| part.step).collect())
 }

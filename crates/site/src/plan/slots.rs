@@ -30,19 +30,18 @@ pub(super) fn hosts(observed: &Observed) -> BTreeMap<Name, PlannedHost> {
         hosts.insert(name.clone(), host);
     }
     for other in &observed.others {
-        let Some(host) = hosts.get_mut(&other.spec.host) else {
+        let Some(host) = hosts.get_mut(&other.host) else {
             continue;
         };
-        let (taken, asked) = (host.taken, other.spec.limits);
+        let (taken, asked) = (host.taken, other.limits);
         host.taken = Limits {
             cpu: CpuShare::from_millis(taken.cpu.millis().saturating_add(asked.cpu.millis())),
             memory: ByteSize::from_bytes(taken.memory.bytes().saturating_add(asked.memory.bytes())),
         };
         let ports = other
-            .spec
             .ports
             .values()
-            .map(|port| (*port, other.spec.id.to_string()));
+            .map(|port| (*port, other.id.to_string()));
         host.ports.extend(ports);
     }
     hosts
@@ -81,13 +80,8 @@ fn offers(hosts: &BTreeMap<Name, PlannedHost>, observed: &Observed) -> Vec<HostO
 
 /// The host an instance must stay on: where an earlier plan of this job put it, or where it is.
 fn pin(name: &Name, observed: &Observed, hosts: &BTreeMap<Name, PlannedHost>) -> Option<Name> {
-    let previous = observed
-        .previous
-        .as_ref()
-        .and_then(|p| p.instances.get(name));
-    let previous = previous.map(|planned| &planned.spec.host);
     let record = observed.records.get(name).map(|record| &record.spec.host);
-    let candidates = [previous, observed.pins.get(name), record];
+    let candidates = [observed.pins.get(name), record];
     candidates
         .into_iter()
         .flatten()
@@ -245,17 +239,7 @@ fn auto_ports(
 }
 
 fn kept_port(observed: &Observed, slot: &Slot, port: &Name) -> Option<u16> {
-    let previous = observed
-        .previous
-        .as_ref()
-        .and_then(|p| p.instances.get(&slot.name));
-    let record = observed.records.get(&slot.name).map(|record| &record.spec);
-    let specs = [previous.map(|planned| &planned.spec), record];
-    let there = specs
-        .into_iter()
-        .flatten()
-        .filter(|spec| spec.host == slot.host);
-    there
-        .filter_map(|spec| spec.ports.get(port).copied())
-        .find(|n| AUTO_PORTS.contains(n))
+    let there = &observed.records.get(&slot.name)?.spec;
+    let number = there.ports.get(port).copied().filter(|_| there.host == slot.host);
+    number.filter(|number| AUTO_PORTS.contains(number))
 }

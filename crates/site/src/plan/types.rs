@@ -2,12 +2,15 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use wright_model::{
-    Capacity, Check, Diagnostic, Digest, Host, InstanceRecord, InstanceSpec, InstanceStatus,
+    Capacity, Check, Diagnostic, Digest, Host, InstanceRecord, InstanceSpec,
     Limits, Name,
 };
 use wright_workflow::Step;
 
-use crate::desired::{Need, SecretWant};
+use crate::{
+    desired::{Need, SecretWant},
+    graph::Topology,
+};
 
 /// What is there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -16,19 +19,16 @@ pub struct Observed {
     /// Every host.
     pub hosts: Vec<Host>,
     /// What other sites have on them.
-    pub others: Vec<InstanceRecord>,
+    pub others: Vec<InstanceSpec>,
     /// The records of this site's instances.
     pub records: BTreeMap<Name, InstanceRecord>,
     /// The apps of the plan that made these records ([`Plan::apps`]): says who needed whom among
     /// apps that the site no longer has.
     pub apps: BTreeMap<Name, PlannedApp>,
-    /// The job's plan so far, where a running job is planned anew: what it decided for an instance
-    /// still stands as long as its host does.
-    pub previous: Option<Box<Plan>>,
-    /// Hosts that instances must stay on, beside those of records and of `previous`.
+    /// Hosts that instances must stay on: where an earlier plan of the same job put them
+    /// ([`Plan::pins`]). With `records` as they were when the job began, planning anew gives
+    /// the same steps for everything that need not change.
     pub pins: BTreeMap<Name, Name>,
-    /// What agents see; for warnings.
-    pub statuses: BTreeMap<Name, InstanceStatus>,
     /// How long a verb took in earlier runs, milliseconds.
     pub durations: BTreeMap<String, u64>,
 }
@@ -48,6 +48,8 @@ pub struct Plan {
     pub instances: BTreeMap<Name, Planned>,
     /// Every app of the site.
     pub apps: BTreeMap<Name, PlannedApp>,
+    /// Who needs whom, for drawing.
+    pub topology: Topology,
     /// The graph, in an order in which it could be walked.
     pub steps: Vec<Step>,
     /// How long the critical path is expected to take, milliseconds.
@@ -152,6 +154,12 @@ impl Plan {
                 .count()
         };
         ["create", "update", "keep", "move", "remove"].map(|verb| (verb, count(verb)))
+    }
+
+    /// Where every instance that stays or comes is.
+    pub fn pins(&self) -> BTreeMap<Name, Name> {
+        let stays = self.instances.iter().filter(|(_, planned)| planned.action != Action::Remove);
+        stays.map(|(name, planned)| (name.clone(), planned.spec.host.clone())).collect()
     }
 
     /// Computes the digest anew from everything else.

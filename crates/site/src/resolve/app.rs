@@ -294,18 +294,23 @@ fn package(
 }
 
 fn missing_package(catalog: &dyn Catalog, req: &VersionReq) -> (String, String) {
-    let versions = catalog.versions(&req.name);
+    let packages = catalog.packages();
+    let of_name = packages.iter().filter(|id| id.name == req.name);
+    let versions: BTreeSet<_> = of_name.map(|id| id.version).collect();
     if !versions.is_empty() {
         let message = format!("no version of `{}` fits {req}", req.name);
-        return (message, format!("there are: {}", versions.join(", ")));
+        return (message, format!("there are: {}", list(&versions)));
     }
-    let names = catalog.names();
     let message = format!("there is no package `{}`", req.name);
-    let help = match nearest(req.name.as_str(), names.iter().map(Name::as_str)) {
+    let help = match nearest(req.name.as_str(), packages.iter().map(|id| id.name.as_str())) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("push it first: wright package push {}", req.name),
     };
     (message, help)
+}
+
+fn list(versions: &BTreeSet<wright_model::Version>) -> String {
+    versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// How long a start may take, where nothing is said.

@@ -1,0 +1,252 @@
+//! One function for each invariant: what breaks it, in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wright_model::{Digest, InstanceSpec, Name, token};
+use wright_workflow::Step;
+
+use crate::{
+    input::kinds::inner_path,
+    plan::{Action, Plan, Planned, VERBS, order},
+};
+
+/// Instances that are there when the plan is done.
+fn staying(plan: &Plan) -> impl Iterator<Item = &Planned> {
+    plan.instances.values().filter(|planned| planned.action != Action::Remove)
+}
+
+fn of_app<'a>(plan: &'a Plan, app: &'a Name) -> impl Iterator<Item = &'a Planned> {
+    staying(plan).filter(move |planned| planned.spec.app == *app)
+}
+
+fn instance_of(step: &Step) -> Option<&str> {
+    step.input.get("instance")?.as_str()
+}
+
+/// The step of a verb on each instance.
+fn steps_of<'a>(plan: &'a Plan, verb: &str) -> BTreeMap<&'a str, &'a Step> {
+    let steps = plan.steps.iter().filter(|step| step.verb == verb);
+    steps.filter_map(|step| Some((instance_of(step)?, step))).collect()
+}
+
+pub(super) fn duplicate_step(plan: &Plan) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let twice = plan.steps.iter().filter(|step| !seen.insert(&step.name));
+    twice.map(|step| format!("step {} is there twice", step.name)).collect()
+}
+
+pub(super) fn unknown_step(plan: &Plan) -> Vec<String> {
+    let known: BTreeSet<&str> = plan.steps.iter().map(|step| step.name.as_str()).collect();
+    let mut found = Vec::new();
+    for step in &plan.steps {
+        for need in step.needs.iter().filter(|need| !known.contains(need.as_str())) {
+            found.push(format!("step {} needs {need}, which is not there", step.name));
+        }
+    }
+    found
+}
+
+pub(super) fn step_cycle(plan: &Plan) -> Vec<String> {
+    let walked: BTreeSet<usize> = order(&plan.steps).into_iter().collect();
+    let left: Vec<&str> = (0..plan.steps.len())
+        .filter(|index| !walked.contains(index))
+        .map(|index| plan.steps[index].name.as_str())
+        .collect();
+    if left.is_empty() { Vec::new() } else { vec![format!("steps wait for each other: {}", left.join(", "))] }
+}
+
+pub(super) fn unknown_verb(plan: &Plan) -> Vec<String> {
+    let known = |step: &&Step| VERBS.iter().any(|row| row.0 == step.verb);
+    let unknown = plan.steps.iter().filter(|step| !known(step));
+    unknown.map(|step| format!("step {} has the verb {:?}", step.name, step.verb)).collect()
+}
+
+pub(super) fn start_order(plan: &Plan) -> Vec<String> {
+    let configures = steps_of(plan, "configure");
+    let starts = steps_of(plan, "start");
+    let unconfigured = starts.iter().filter(|(instance, start)| {
+        !configures.get(*instance).is_some_and(|configure| start.needs.contains(&configure.name))
+    });
+    unconfigured.map(|(instance, _)| format!("{instance} starts without being configured before")).collect()
+}
+
+pub(super) fn gate(plan: &Plan) -> Vec<String> {
+    let (starts, ready) = (steps_of(plan, "start"), steps_of(plan, "ready"));
+    let mut found = Vec::new();
+    for planned in staying(plan) {
+        let id = planned.spec.id.to_string();
+        let Some(start) = starts.get(id.as_str()) else { continue };
+        let needs = plan.apps.get(&planned.spec.app).into_iter().flat_map(|app| &app.needs);
+        for other in needs.filter(|need| need.gate).flat_map(|need| of_app(plan, &need.app)) {
+            let other = other.spec.id.to_string();
+            if ready.get(other.as_str()).is_some_and(|ready| !start.needs.contains(&ready.name)) {
+                found.push(format!("{id} starts without waiting for {other}"));
+            }
+        }
+    }
+    found
+}
+
+pub(super) fn provider(plan: &Plan) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, app) in &plan.apps {
+        for need in app.needs.iter().filter(|need| of_app(plan, &need.app).next().is_none()) {
+            found.push(format!("{name} needs {}, of which there is no instance", need.app));
+        }
+    }
+    found
+}
+
+pub(super) fn app_cycle(plan: &Plan) -> Vec<String> {
+    // An app's layer is above those of what gates it; on a cycle, one is not.
+    let mut found = Vec::new();
+    for (name, app) in &plan.apps {
+        for need in app.needs.iter().filter(|need| need.gate) {
+            if plan.apps.get(&need.app).is_some_and(|other| other.layer >= app.layer) {
+                found.push(format!("{name} waits for {}, which is not in a layer below", need.app));
+            }
+        }
+    }
+    found
+}
+
+pub(super) fn unknown_host(plan: &Plan) -> Vec<String> {
+    let elsewhere = plan.instances.values().map(|planned| &planned.spec).filter(|spec| {
+        plan.hosts.get(&spec.host).is_none_or(|host| host.address != spec.address)
+    });
+    elsewhere.map(|spec| format!("{} is on {} ({}), which is no host of the plan", spec.id, spec.host, spec.address)).collect()
+}
+
+pub(super) fn port(plan: &Plan) -> Vec<String> {
+    let mut claims: BTreeMap<(&Name, u16), String> = BTreeMap::new();
+    for (name, host) in &plan.hosts {
+        claims.extend(host.ports.iter().map(|(port, owner)| ((name, *port), owner.clone())));
+    }
+    let mut found = Vec::new();
+    for planned in staying(plan) {
+        let spec = &planned.spec;
+        for port in spec.ports.values() {
+            if let Some(other) = claims.insert((&spec.host, *port), spec.id.to_string()) {
+                found.push(format!("{other} and {} both claim port {port} of {}", spec.id, spec.host));
+            }
+        }
+    }
+    found
+}
+
+pub(super) fn capacity(plan: &Plan) -> Vec<String> {
+    let mut used: BTreeMap<&Name, (u64, u64)> = BTreeMap::new();
+    for planned in staying(plan) {
+        let (cpu, memory) = used.entry(&planned.spec.host).or_default();
+        *cpu += u64::from(planned.spec.limits.cpu.millis());
+        *memory += planned.spec.limits.memory.bytes();
+    }
+    let mut found = Vec::new();
+    for (name, (cpu, memory)) in used {
+        let Some(host) = plan.hosts.get(name) else { continue };
+        if cpu + u64::from(host.taken.cpu.millis()) > u64::from(host.capacity.cpu.millis()) {
+            found.push(format!("{name} has {} processors and more are asked", host.capacity.cpu));
+        }
+        if memory.saturating_add(host.taken.memory.bytes()) > host.capacity.memory.bytes() {
+            found.push(format!("{name} has {} of memory and more is asked", host.capacity.memory));
+        }
+    }
+    found
+}
+
+pub(super) fn apart(plan: &Plan) -> Vec<String> {
+    let mut on: BTreeMap<(&Name, &Name), &InstanceSpec> = BTreeMap::new();
+    for planned in staying(plan) {
+        on.insert((&planned.spec.host, &planned.spec.app), &planned.spec);
+    }
+    let mut found = Vec::new();
+    for planned in staying(plan) {
+        let away = plan.apps.get(&planned.spec.app).into_iter().flat_map(|app| &app.away_from);
+        for other in away.filter_map(|app| on.get(&(&planned.spec.host, app))) {
+            found.push(format!("{} and {} are both on {}", planned.spec.id, other.id, other.host));
+        }
+    }
+    found
+}
+
+pub(super) fn store_spread(plan: &Plan) -> Vec<String> {
+    let mut on: BTreeMap<(&Name, &Name), &InstanceSpec> = BTreeMap::new();
+    let stores = staying(plan).map(|planned| &planned.spec).filter(|spec| spec.store);
+    let mut found = Vec::new();
+    for spec in stores {
+        if let Some(other) = on.insert((&spec.host, &spec.app), spec) {
+            found.push(format!("{} and {} are both on {}", other.id, spec.id, spec.host));
+        }
+    }
+    found
+}
+
+pub(super) fn store_data(plan: &Plan) -> Vec<String> {
+    let mut found = Vec::new();
+    for planned in staying(plan).filter(|planned| planned.spec.store) {
+        let id = planned.spec.id.to_string();
+        if let Some(app) = plan.apps.get(&planned.spec.app).filter(|app| !app.store) {
+            found.push(format!("{id} keeps data, and its app ({}) does not", app.package));
+        }
+        let updated = matches!(planned.action, Action::Update { .. } | Action::Keep);
+        let own = |step: &&Step| instance_of(step) == Some(&id);
+        for step in plan.steps.iter().filter(own).filter(|_| updated) {
+            let undone = step.undo.as_ref().is_some_and(|undo| undo.verb == "uninstall");
+            if step.verb == "uninstall" || undone {
+                found.push(format!("{} would delete the data of {id}", step.name));
+            }
+        }
+    }
+    found
+}
+
+pub(super) fn unpinned_package(plan: &Plan) -> Vec<String> {
+    let unpinned = staying(plan).filter(|planned| planned.spec.package.digest == Digest::of(b""));
+    unpinned.map(|planned| format!("{} runs {}, whose archive is empty", planned.spec.id, planned.spec.package)).collect()
+}
+
+pub(super) fn path(plan: &Plan) -> Vec<String> {
+    let mut found = Vec::new();
+    for planned in staying(plan) {
+        for file in &planned.spec.files {
+            if let Err(why) = inner_path(&file.path) {
+                found.push(format!("{}: {why}", planned.spec.id));
+            }
+        }
+    }
+    found
+}
+
+/// A secret of an app that is not among an instance's needs, or that no app asks for.
+pub(super) fn token(plan: &Plan) -> Vec<String> {
+    let mut found = Vec::new();
+    for planned in staying(plan) {
+        let spec = &planned.spec;
+        let own = plan.apps.get(&spec.app);
+        let texts = spec.files.iter().map(|file| &file.content).chain(spec.env.values());
+        for token in texts.flat_map(|text| token::find(text)) {
+            let token::Token::Secret { app, name } = &token else { continue };
+            let sees = spec.app == *app
+                || own.is_some_and(|own| own.needs.iter().any(|need| need.app == *app));
+            let asked = plan.apps.get(app).is_some_and(|other| other.secrets.contains_key(name));
+            if !(sees && asked) {
+                found.push(format!("{} holds {token}", spec.id));
+            }
+        }
+    }
+    found
+}
+
+pub(super) fn action(plan: &Plan) -> Vec<String> {
+    let acted: BTreeSet<&str> = plan.steps.iter().filter_map(instance_of).collect();
+    let mut found = Vec::new();
+    for planned in plan.instances.values() {
+        let id = planned.spec.id.to_string();
+        let has_steps = acted.contains(id.as_str());
+        if has_steps == (planned.action == Action::Keep) {
+            let what = if has_steps { "has" } else { "has no" };
+            found.push(format!("{id} is to {} and {what} steps", planned.action.verb()));
+        }
+    }
+    found
+}
