@@ -192,7 +192,7 @@ impl Instance {
     /// The packages that must stay for it.
     pub(crate) fn uses(&self) -> BTreeSet<Digest> {
         let record = locked(&self.record);
-        let mut used: BTreeSet<_> = record.packages.keys().copied().collect();
+        let mut used = record.packages.clone();
         used.extend(record.running.as_ref().map(|r| r.package));
         used.extend(self.configured().map(|c| c.spec.package.digest));
         used

@@ -8,7 +8,10 @@ use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     io::{self, BufRead, Write},
-    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    os::{
+        fd::AsFd,
+        unix::{fs::OpenOptionsExt, process::CommandExt},
+    },
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
@@ -46,11 +49,19 @@ pub(crate) struct LaunchRequest {
 /// Returns only if it was not run: because the agent died before it asked, or with the reason on
 /// standard output.
 pub fn launch() -> ExitCode {
+    // Taken aside: when the command cannot be run, standard output is its log already. Closed by
+    // a successful `exec`, which tells the agent that the command runs.
+    let report = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(fs::File::from);
     match become_requested() {
         Ok(never) => match never {},
         Err(Refusal::Nobody) => ExitCode::SUCCESS,
         Err(Refusal::Because(why)) => {
-            let _ = writeln!(io::stdout(), "{REFUSAL}{}", why.replace('\n', " "));
+            if let Ok(mut report) = report {
+                let _ = writeln!(report, "{REFUSAL}{}", why.replace('\n', " "));
+            }
             ExitCode::from(NOT_RUN)
         }
     }

@@ -107,7 +107,7 @@ impl Process {
         }
         Ok(Some(Process {
             identity: identity.clone(),
-            watch: Watch::Adopted(AsyncFd::register(fd)?),
+            watch: Watch::Adopted(watched(fd)?),
         }))
     }
 
@@ -128,6 +128,14 @@ impl Process {
             signal: status.and_then(|s| s.signal()),
         }
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "sound for an OwnedFd, which cannot change; the new way needs unsafe"
+)]
+fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(fd)
 }
 
 /// What belongs to one instance: the session of its program, its control group and, where it has

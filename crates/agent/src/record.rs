@@ -1,10 +1,10 @@
 //! What the agent remembers of an instance, in `state.json` and `spec.json`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wright_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, LastExit, PackageId, Phase};
+use wright_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, LastExit, Phase};
 
 use crate::{backoff, process::Identity};
 
@@ -27,20 +27,16 @@ pub(crate) struct Running {
     pub package: Digest,
 }
 
-/// A package that was prepared for the instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Prepared {
-    pub package: PackageId,
-    /// Whether its `install` is over and done.
-    pub installed: bool,
-}
-
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The user id that is the instance's own.
     pub user: Option<u32>,
-    pub packages: BTreeMap<Digest, Prepared>,
+    /// The packages that must stay unpacked for it.
+    pub packages: BTreeSet<Digest>,
+    /// The packages whose `install` is over and done here, also those it has left since: an update
+    /// that is taken back does not install a second time.
+    pub installed: BTreeSet<Digest>,
     pub desired: Desired,
     pub running: Option<Running>,
     /// A hook that was begun and has not been seen to end.
@@ -60,7 +56,8 @@ impl Record {
     pub(crate) fn new(user: Option<u32>) -> Self {
         Record {
             user,
-            packages: BTreeMap::new(),
+            packages: BTreeSet::new(),
+            installed: BTreeSet::new(),
             desired: Desired::Stopped,
             running: None,
             hook: None,

@@ -286,7 +286,10 @@ pub(crate) async fn resume(instance: &Arc<Instance>) -> Result<(), Fault> {
                 code: None,
                 signal: None,
             };
-            instance.note(|record| record.last_error = exit.to_string());
+            instance.note(|record| {
+                record.last_error = exit.to_string();
+                record.enter(Phase::Backoff);
+            });
             Begin::Ended(exit)
         }
     };

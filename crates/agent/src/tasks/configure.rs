@@ -24,10 +24,8 @@ pub(super) async fn configure(shared: &Shared, mut spec: InstanceSpec) -> TaskAn
     let instance = shared.get(&spec.id)?;
     let _work = instance.work.lock().await;
     let record = instance.record();
-    if !record
-        .packages
-        .get(&spec.package.digest)
-        .is_some_and(|prepared| prepared.installed)
+    if !(record.packages.contains(&spec.package.digest)
+        && record.installed.contains(&spec.package.digest))
     {
         let message = format!(
             "{} is not installed for {} on this host",
@@ -85,7 +83,7 @@ pub(super) async fn configure(shared: &Shared, mut spec: InstanceSpec) -> TaskAn
     );
     let keep = configured.spec.package.digest;
     instance.set_configured(configured);
-    instance.commit(|record| record.packages.retain(|digest, _| *digest == keep))?;
+    instance.commit(|record| record.packages = [keep].into())?;
     shared.sweep(before).await;
     Ok(said(message))
 }

@@ -12,7 +12,6 @@ use crate::{
     executor::{Output, Shared},
     instance::{Host, Instance},
     program::Program,
-    record::Prepared,
 };
 
 /// Unpacks the package and runs its `install`, beside what runs now.
@@ -52,32 +51,21 @@ async fn prepare(
     let package = &spec.package;
     // Before anything is unpacked, so that nobody takes it for unused.
     instance.commit(|record| {
-        let prepared = Prepared {
-            package: package.clone(),
-            installed: false,
-        };
-        record.packages.entry(package.digest).or_insert(prepared);
+        record.packages.insert(package.digest);
     })?;
     shared.packages.unpack(package).await?;
     let manifest =
         Manifest::of_dir(&shared.host.layout.package(&package.digest)).map_err(package_fault)?;
     let program = Program::new(instance, spec, spec.digest(), manifest);
     directories(&shared.host, instance, program.runs_as())?;
-    let installed = instance
-        .record()
-        .packages
-        .get(&package.digest)
-        .is_some_and(|p| p.installed);
-    if !installed {
+    if !instance.record().installed.contains(&package.digest) {
         let operation = program.manifest.operation(Operation::Install);
         if let Action::Command(argv) = operation.action {
             let timeout = operation.timeout.duration();
             command::run_hook(instance, &program, "install", &argv, timeout, output).await?;
         }
         instance.commit(|record| {
-            if let Some(prepared) = record.packages.get_mut(&package.digest) {
-                prepared.installed = true;
-            }
+            record.installed.insert(package.digest);
         })?;
     }
     Ok(said(format!("{package} is installed as {}", instance.id)))
@@ -128,22 +116,14 @@ fn reachable(home: &Path, user: u32) -> Result<(), Fault> {
 /// Leaves nothing of an install that failed; what ran before stays.
 async fn undo(shared: &Shared, instance: &Arc<Instance>, package: &PackageId) {
     let record = instance.record();
-    let keeps = |p: &Prepared| p.installed && p.package.digest != package.digest;
-    if instance.configured().is_none() && !record.packages.values().any(keeps) {
+    if instance.configured().is_none() && record.installed.is_empty() {
         if let Err(fault) = remove(shared, instance).await {
             tracing::warn!(instance = %instance.id, %fault, "a failed install has left something");
         }
         return;
     }
-    let used = instance
-        .configured()
-        .is_some_and(|c| c.spec.package.digest == package.digest);
-    if !used
-        && !record
-            .packages
-            .get(&package.digest)
-            .is_some_and(|p| p.installed)
-    {
+    let configured = instance.configured().map(|c| c.spec.package.digest);
+    if configured != Some(package.digest) && !record.installed.contains(&package.digest) {
         instance.note(|record| {
             record.packages.remove(&package.digest);
         });

@@ -31,7 +31,7 @@ pub(super) async fn operate(
         Operation::Checksum => checksum(shared, &instance, output).await,
         Operation::Restart => {
             let _work = instance.work.lock().await;
-            restart(&instance, output).await
+            restart(shared, &instance, output).await
         }
         Operation::Diskclear => {
             let _work = instance.work.lock().await;
@@ -44,7 +44,7 @@ pub(super) async fn operate(
     }
 }
 
-async fn restart(instance: &Arc<Instance>, output: &Output) -> TaskAnswer {
+async fn restart(shared: &Shared, instance: &Arc<Instance>, output: &Output) -> TaskAnswer {
     let program = instance.program()?;
     let own = program.manifest.operation(Operation::Restart);
     match own.action {
@@ -55,7 +55,7 @@ async fn restart(instance: &Arc<Instance>, output: &Output) -> TaskAnswer {
         }
         _ => {
             run::stop_now(instance).await?;
-            run::start_now(instance).await
+            run::start_now(shared, instance).await
         }
     }
 }

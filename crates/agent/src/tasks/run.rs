@@ -17,10 +17,10 @@ use crate::{
 pub(super) async fn start(shared: &Shared, id: &InstanceId) -> TaskAnswer {
     let instance = shared.get(id)?;
     let _work = instance.work.lock().await;
-    start_now(&instance).await
+    start_now(shared, &instance).await
 }
 
-pub(super) async fn start_now(instance: &Arc<Instance>) -> TaskAnswer {
+pub(super) async fn start_now(shared: &Shared, instance: &Arc<Instance>) -> TaskAnswer {
     let program = instance.program()?;
     let record = instance.record();
     let same = record
@@ -31,7 +31,10 @@ pub(super) async fn start_now(instance: &Arc<Instance>) -> TaskAnswer {
     if same && instance.is_supervised() && record.phase != Phase::Backoff {
         return Ok(said(format!("{} runs already", instance.id)));
     }
+    let before = instance.uses();
     stop_now(instance).await?;
+    // What ran until now may have been the last to need its package.
+    shared.sweep(before).await;
     instance.commit(crate::record::Record::begin_anew)?;
     instance.see(|seen| {
         seen.told = Instant::now();

@@ -47,9 +47,14 @@ impl ArchiveSource for Shelf {
                 .map_err(|error| Fault::new(Blame::Package, error.to_string()))
         };
         let (signature, bytes) = (read(".sig")?, read("")?);
-        let parts: Vec<_> =
-            bytes.chunks(1 << 16).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
-        Ok(Archive { signature, data: futures::stream::iter(parts).boxed() })
+        let parts: Vec<_> = bytes
+            .chunks(1 << 16)
+            .map(|part| Ok(Bytes::copy_from_slice(part)))
+            .collect();
+        Ok(Archive {
+            signature,
+            data: futures::stream::iter(parts).boxed(),
+        })
     }
 }
 
@@ -78,14 +83,21 @@ impl TestHost {
         fs::create_dir_all(&keys).unwrap();
         key.public().save_in(&keys).unwrap();
         fs::create_dir(scratch.path().join("shelf")).unwrap();
-        let mut host =
-            TestHost { scratch, settings, key, executor: None, keys: AtomicU32::new(0) };
+        let mut host = TestHost {
+            scratch,
+            settings,
+            key,
+            executor: None,
+            keys: AtomicU32::new(0),
+        };
         host.open().await;
         host
     }
 
     async fn open(&mut self) {
-        let shelf = Arc::new(Shelf { directory: self.shelf() });
+        let shelf = Arc::new(Shelf {
+            directory: self.shelf(),
+        });
         self.executor = Some(Executor::open(self.settings.clone(), shelf).await.unwrap());
     }
 
@@ -146,7 +158,11 @@ impl TestHost {
     }
 
     pub async fn act_as(&self, key: &str, task: Task) -> TaskAnswer {
-        let order = Order { key: key.to_owned(), task, deadline: Some(PATIENCE) };
+        let order = Order {
+            key: key.to_owned(),
+            task,
+            deadline: Some(PATIENCE),
+        };
         let (output, mut unread) = mpsc::channel(16);
         let reader = tokio::spawn(async move { while unread.recv().await.is_some() {} });
         let answer = self.executor().execute(order, output).await;
@@ -155,11 +171,17 @@ impl TestHost {
     }
 
     pub async fn install(&self, spec: &InstanceSpec) -> TaskAnswer {
-        self.act(Task::Install { spec: Box::new(spec.clone()) }).await
+        self.act(Task::Install {
+            spec: Box::new(spec.clone()),
+        })
+        .await
     }
 
     pub async fn configure(&self, spec: &InstanceSpec) -> TaskAnswer {
-        self.act(Task::Configure { spec: Box::new(spec.clone()) }).await
+        self.act(Task::Configure {
+            spec: Box::new(spec.clone()),
+        })
+        .await
     }
 
     pub async fn start(&self) -> TaskAnswer {
@@ -187,7 +209,11 @@ impl TestHost {
     }
 
     pub fn status(&self) -> InstanceStatus {
-        self.executor().statuses().into_iter().find(|status| status.id == id()).unwrap()
+        self.executor()
+            .statuses()
+            .into_iter()
+            .find(|status| status.id == id())
+            .unwrap()
     }
 
     /// Waits until the instance is seen so.
@@ -215,8 +241,10 @@ pub fn id() -> InstanceId {
 }
 
 /// A package whose program says that it is up and goes on.
-pub const STAYS: (&str, &str) =
-    ("bin/demo", "echo $$ started; touch \"$WRIGHT_RUN/up\"; exec sleep 1000");
+pub const STAYS: (&str, &str) = (
+    "bin/demo",
+    "echo $$ started; touch \"$WRIGHT_RUN/up\"; exec sleep 1000",
+);
 pub const RUN: &str = "run = [\"bin/demo\"]";
 
 /// Ready when the program has said that it is up.
@@ -239,18 +267,27 @@ pub fn spec(package: &PackageId, ready: CheckKind) -> InstanceSpec {
         files: Vec::new(),
         env: BTreeMap::new(),
         store: false,
-        ready: Probe { check: ready, every: Span::from_millis(200), timeout: Span::from_secs(5) },
+        ready: Probe {
+            check: ready,
+            every: Span::from_millis(200),
+            timeout: Span::from_secs(5),
+        },
         ready_within: Span::from_secs(20),
     }
 }
 
 pub fn file(path: &str, content: &str) -> ConfigFile {
-    ConfigFile { path: path.to_owned(), content: content.to_owned() }
+    ConfigFile {
+        path: path.to_owned(),
+        content: content.to_owned(),
+    }
 }
 
 pub fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
 pub fn is_root() -> bool {
@@ -260,7 +297,9 @@ pub fn is_root() -> bool {
 /// The names in a directory; none where it is not there.
 pub fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 pub fn is_running(status: &InstanceStatus) -> bool {

@@ -1,19 +1,24 @@
 //! The way of an instance from install to uninstall.
 
-use std::{fs, os::unix::fs::{MetadataExt, PermissionsExt}, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
 
 use wright_model::{Operation, Phase};
 use wright_protocol::{Blame, Task};
 
-use crate::host::{
-    RUN, STAYS, TestHost, file, id, is_alive, is_root, is_up, names, spec,
-};
+use crate::host::{RUN, STAYS, TestHost, file, id, is_alive, is_root, is_up, names, spec};
 
 const COUNTING: &str = "run = [\"bin/demo\"]\n[operations.install]\ncommand = [\"hooks/install\"]";
 const COUNT: (&str, &str) = ("hooks/install", "echo once >> \"$WRIGHT_DATA/count\"");
 
 fn count(host: &TestHost) -> usize {
-    fs::read_to_string(host.dirs().data.join("count")).unwrap().lines().count()
+    fs::read_to_string(host.dirs().data.join("count"))
+        .unwrap()
+        .lines()
+        .count()
 }
 
 fn holders(directory: &Path, text: &str) -> Vec<String> {
@@ -42,7 +47,11 @@ async fn an_instance_comes_up_and_goes_without_a_trace() {
     let pid = host.pid();
     if is_root() {
         let user = fs::metadata(format!("/proc/{pid}")).unwrap().uid();
-        assert_eq!(Some(user), host.settings.uid_base, "it runs as a user of its own");
+        assert_eq!(
+            Some(user),
+            host.settings.uid_base,
+            "it runs as a user of its own"
+        );
     }
     host.stop().await.unwrap();
     assert!(!is_alive(pid));
@@ -62,20 +71,32 @@ async fn configuration_is_for_the_program_alone() {
     let package = host.package("1.0.0", RUN, &[STAYS]);
     let mut spec = spec(&package, is_up());
     spec.files = vec![
-        file("etc/demo.toml", "password = \"hunter2\"\ndata = \"@wright{path:data}\""),
+        file(
+            "etc/demo.toml",
+            "password = \"hunter2\"\ndata = \"@wright{path:data}\"",
+        ),
         file("etc/conf.d/more.toml", "x"),
     ];
     host.bring_up(&spec).await;
     let path = host.dirs().etc.join("demo.toml");
     let content = fs::read_to_string(&path).unwrap();
     let data = host.dirs().data.display().to_string();
-    assert_eq!(content, format!("password = \"hunter2\"\ndata = \"{data}\""));
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        content,
+        format!("password = \"hunter2\"\ndata = \"{data}\"")
+    );
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     assert_eq!(holders(&host.settings.home, "hunter2"), ["demo.toml"]);
 
     spec.files.remove(1);
     host.configure(&spec).await.unwrap();
-    assert!(!host.dirs().etc.join("conf.d/more.toml").exists(), "a file no longer asked for is gone");
+    assert!(
+        !host.dirs().etc.join("conf.d/more.toml").exists(),
+        "a file no longer asked for is gone"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +110,10 @@ async fn a_file_that_climbs_out_is_refused_and_the_old_configuration_stays() {
     spec.files = vec![file("etc/demo.toml", "new"), file("../escaped", "x")];
     let fault = host.configure(&spec).await.unwrap_err();
     assert_eq!(fault.blame, Blame::Request);
-    assert_eq!(fs::read_to_string(host.dirs().etc.join("demo.toml")).unwrap(), "old");
+    assert_eq!(
+        fs::read_to_string(host.dirs().etc.join("demo.toml")).unwrap(),
+        "old"
+    );
     assert_eq!(names(&host.dirs().etc), ["demo.toml"]);
 }
 
@@ -98,10 +122,18 @@ async fn a_hook_is_run_once_whatever_is_asked() {
     let mut host = TestHost::new().await;
     let package = host.package("1.0.0", COUNTING, &[STAYS, COUNT]);
     let spec = spec(&package, is_up());
-    let install = Task::Install { spec: Box::new(spec.clone()) };
-    let (first, second) =
-        tokio::join!(host.act_as("a", install.clone()), host.act_as("a", install.clone()));
-    assert_eq!(first.unwrap(), second.unwrap(), "whoever comes later waits for the same work");
+    let install = Task::Install {
+        spec: Box::new(spec.clone()),
+    };
+    let (first, second) = tokio::join!(
+        host.act_as("a", install.clone()),
+        host.act_as("a", install.clone())
+    );
+    assert_eq!(
+        first.unwrap(),
+        second.unwrap(),
+        "whoever comes later waits for the same work"
+    );
     host.act_as("a", install.clone()).await.unwrap();
     host.act_as("b", install.clone()).await.unwrap();
     host.leave();
@@ -120,7 +152,9 @@ async fn a_task_that_was_interrupted_is_done_again() {
     journal.push_str("{\"begun\":\"a\"}\n{\"ended\":\"a\",\"ans");
     fs::write(host.layout().journal(), journal).unwrap();
     host.come_back().await;
-    let install = Task::Install { spec: Box::new(spec(&package, is_up())) };
+    let install = Task::Install {
+        spec: Box::new(spec(&package, is_up())),
+    };
     host.act_as("a", install).await.unwrap();
     assert_eq!(count(&host), 1);
 }
@@ -132,13 +166,21 @@ async fn a_failure_is_recorded_too() {
     let package = host.package(
         "1.0.0",
         COUNTING,
-        &[STAYS, ("hooks/install", "echo no space for the index; exit 4")],
+        &[
+            STAYS,
+            ("hooks/install", "echo no space for the index; exit 4"),
+        ],
     );
-    let install = Task::Install { spec: Box::new(spec(&package, is_up())) };
+    let install = Task::Install {
+        spec: Box::new(spec(&package, is_up())),
+    };
     let fault = host.act_as(key, install.clone()).await.unwrap_err();
     assert_eq!(fault.message, "install of demo@1.0.0 exited with code 4");
     assert_eq!(fault.evidence, ["no space for the index"]);
-    assert!(names(&host.layout().instances()).is_empty(), "nothing half-made is left");
+    assert!(
+        names(&host.layout().instances()).is_empty(),
+        "nothing half-made is left"
+    );
     assert!(names(&host.layout().packages()).is_empty());
     host.leave();
     host.come_back().await;
@@ -158,13 +200,14 @@ async fn an_update_is_side_by_side_until_it_is_started() {
     assert!(host.layout().package(&old.digest).exists());
     host.configure(&spec).await.unwrap();
     assert_eq!(host.pid(), before, "what runs goes on");
-    assert!(host.layout().package(&old.digest).exists(), "what runs keeps its files");
+    assert!(
+        host.layout().package(&old.digest).exists(),
+        "what runs keeps its files"
+    );
     host.start().await.unwrap();
     host.await_ready().await.unwrap();
     assert!(host.pid() != before && !is_alive(before));
     assert_eq!(host.status().spec_digest, Some(spec.digest()));
-    host.start().await.unwrap();
-    host.configure(&spec).await.unwrap();
     assert_eq!(names(&host.layout().packages()), [new.digest.to_string()]);
 }
 
@@ -176,7 +219,10 @@ async fn starting_what_runs_changes_nothing() {
     let pid = host.pid();
     host.start().await.unwrap();
     assert_eq!(host.pid(), pid);
-    let restart = Task::Operate { instance: id(), operation: Operation::Restart };
+    let restart = Task::Operate {
+        instance: id(),
+        operation: Operation::Restart,
+    };
     host.act(restart).await.unwrap();
     assert!(host.pid() != pid && !is_alive(pid));
 }
@@ -186,10 +232,15 @@ async fn a_changed_byte_is_found_and_named() {
     let host = TestHost::new().await;
     let package = host.package("1.0.0", RUN, &[STAYS]);
     host.bring_up(&spec(&package, is_up())).await;
-    let checksum = || Task::Operate { instance: id(), operation: Operation::Checksum };
+    let checksum = || Task::Operate {
+        instance: id(),
+        operation: Operation::Checksum,
+    };
     assert!(host.act(checksum()).await.unwrap().lines.is_empty());
     let program = host.layout().package(&package.digest).join("bin/demo");
-    let text = fs::read_to_string(&program).unwrap().replace("1000", "1001");
+    let text = fs::read_to_string(&program)
+        .unwrap()
+        .replace("1000", "1001");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(&program, text).unwrap();
     let answer = host.act(checksum()).await.unwrap();
@@ -207,7 +258,10 @@ async fn diskclear_removes_what_can_be_spared() {
     fs::create_dir_all(dirs.home.join("tmp/deep")).unwrap();
     fs::write(dirs.log.join("output.log.1"), "old").unwrap();
     fs::write(dirs.data.join("keep"), "data").unwrap();
-    let task = Task::Operate { instance: id(), operation: Operation::Diskclear };
+    let task = Task::Operate {
+        instance: id(),
+        operation: Operation::Diskclear,
+    };
     host.act(task).await.unwrap();
     assert!(names(&dirs.home.join("tmp")).is_empty());
     assert_eq!(names(&dirs.log), ["output.log"]);
@@ -226,4 +280,19 @@ async fn clear_leaves_an_empty_host() {
     for directory in [layout.instances(), layout.packages(), layout.cache()] {
         assert!(names(&directory).is_empty(), "{}", directory.display());
     }
+}
+
+#[tokio::test]
+async fn an_update_that_is_taken_back_does_not_install_again() {
+    let host = TestHost::new().await;
+    let old = host.package("1.0.0", COUNTING, &[STAYS, COUNT]);
+    let new = host.package("1.1.0", COUNTING, &[STAYS, COUNT]);
+    let mut spec = spec(&old, is_up());
+    host.bring_up(&spec).await;
+    spec.package = new;
+    host.bring_up(&spec).await;
+    spec.package = old.clone();
+    host.bring_up(&spec).await;
+    assert_eq!(count(&host), 2, "each package's hook once");
+    assert_eq!(names(&host.layout().packages()), [old.digest.to_string()]);
 }
