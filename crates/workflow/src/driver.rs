@@ -56,7 +56,7 @@ impl Driver {
             .watch(Range::key(meta_key(id)), revision)
             .await?;
         let standing = Standing {
-            undoing: meta.summary.state == JobState::Undoing,
+            undoing: (meta.summary.state == JobState::Undoing).then(|| meta.summary.cause.clone()),
             cancelled: meta.cancel.as_ref().map(cancel_cause),
             resume: meta.resume,
         };

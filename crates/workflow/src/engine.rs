@@ -1,10 +1,8 @@
-use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use uuid::Uuid;
-use wright_model::Span;
 use wright_store::{Guard, MAX_VALUE, Operation, Range, SharedStore, StoreError};
 
 use crate::plan::MAX_STEP;
@@ -16,113 +14,9 @@ use crate::records::{
 use crate::walk::Slots;
 use crate::watch::JobWatch;
 use crate::{
-    Clock, JobAction, JobError, JobEvent, JobId, JobSpec, JobState, JobSummary, JobView, PlanError,
-    Step, SystemClock, Verb, check_plan,
+    Amendment, JobAction, JobError, JobEvent, JobFilter, JobId, JobSpec, JobState, JobSummary,
+    JobView, PlanError, Settings, Step, Verbs, check_plan,
 };
-
-/// The verbs an engine has, by name.
-#[derive(Clone, Default)]
-pub struct Verbs(HashMap<String, Arc<dyn Verb>>);
-
-impl Verbs {
-    /// None.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// With one more; a later one of the same name wins.
-    pub fn with(mut self, name: impl Into<String>, verb: impl Verb) -> Self {
-        self.insert(name, Arc::new(verb));
-        self
-    }
-
-    /// Adds one; a later one of the same name wins.
-    pub fn insert(&mut self, name: impl Into<String>, verb: Arc<dyn Verb>) {
-        self.0.insert(name.into(), verb);
-    }
-
-    /// The verb of this name.
-    pub fn get(&self, name: &str) -> Option<Arc<dyn Verb>> {
-        self.0.get(name).cloned()
-    }
-}
-
-impl fmt::Debug for Verbs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// How an engine works.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The engine's name, unique among those that share the store. A new process of the same name
-    /// takes its predecessor's jobs over at once; others wait for the lease to end.
-    pub name: String,
-    /// The most attempts at once on one target, over all jobs.
-    pub per_target: usize,
-    /// The most attempts at once, over all jobs.
-    pub global: usize,
-    /// How long after the death of an engine others take its jobs over, seconds.
-    pub lease_seconds: u32,
-    /// How long an attempt may take to return once it was cancelled; then it is dropped.
-    pub grace: Span,
-    /// Where the time comes from.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            name: "wright".to_owned(),
-            per_target: 16,
-            global: 1_024,
-            lease_seconds: 15,
-            grace: Span::from_secs(5),
-            clock: Arc::new(SystemClock),
-        }
-    }
-}
-
-/// A new plan for a job.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Amendment {
-    /// The new graph. Steps are matched by name: what is in both keeps its state.
-    pub steps: Vec<Step>,
-    /// Scopes whose old steps are given up: the host they acted on is dead. The steps of these
-    /// scopes that the new plan no longer has are never undone.
-    pub abandon_scopes: Vec<String>,
-    /// Who amends.
-    pub actor: String,
-    /// Why, in one line.
-    pub reason: String,
-}
-
-/// Which jobs to list; what is `None` does not matter.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobFilter {
-    /// Those about this.
-    pub subject: Option<String>,
-    /// Those of this sort.
-    pub kind: Option<String>,
-    /// Those in this state.
-    pub state: Option<JobState>,
-    /// Those that have not ended (`Some(true)`) or have (`Some(false)`).
-    pub unfinished: Option<bool>,
-}
-
-impl JobFilter {
-    fn takes(&self, job: &JobSummary) -> bool {
-        self.subject
-            .as_ref()
-            .is_none_or(|subject| *subject == job.subject)
-            && self.kind.as_ref().is_none_or(|kind| *kind == job.kind)
-            && self.state.is_none_or(|state| state == job.state)
-            && self
-                .unfinished
-                .is_none_or(|unfinished| unfinished != job.state.is_final())
-    }
-}
 
 /// The durable job engine. Clones are the same engine.
 ///
@@ -167,7 +61,7 @@ impl Engine {
                 .into_iter()
                 .flatten()
             {
-                if !self.shared.verbs.0.contains_key(verb) {
+                if !self.shared.verbs.has(verb) {
                     return Err(PlanError::UnknownVerb {
                         step: step.name.clone(),
                         verb: verb.clone(),

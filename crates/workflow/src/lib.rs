@@ -9,6 +9,7 @@ mod plan;
 mod records;
 mod report;
 mod run;
+mod settings;
 mod step;
 #[cfg(test)]
 mod testing;
@@ -17,10 +18,11 @@ mod walk;
 mod watch;
 
 pub use clock::{Clock, SystemClock};
-pub use engine::{Amendment, Engine, JobFilter, Settings, Verbs};
+pub use engine::Engine;
 pub use error::{JobError, PlanError};
 pub use plan::{MAX_NAME, check_plan};
 pub use report::{PathPart, VerbStatistics, critical_path, expected_critical_path, statistics};
+pub use settings::{Amendment, JobFilter, Settings, Verbs};
 pub use step::*;
 pub use verb::*;
 pub use watch::{JobDelta, JobWatch};

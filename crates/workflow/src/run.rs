@@ -256,10 +256,13 @@ impl Tenure {
         }
     }
 
+    /// Whether an owner is an earlier term of an engine of this name. Terms are ordered by their ids
+    /// (UUID version 7), so that a predecessor that lives on never takes a job back.
     fn precedes(&self, owner: &[u8]) -> bool {
         let owner = String::from_utf8_lossy(owner);
-        owner
-            .rsplit_once('/')
-            .is_some_and(|(name, _)| name == self.shared.settings.name)
+        match (owner.rsplit_once('/'), self.owner.rsplit_once('/')) {
+            (Some((name, term)), Some((own_name, own_term))) => name == own_name && term < own_term,
+            _ => false,
+        }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use wright_model::Span;
 
-use crate::{JobSpec, Retry, Step, Undo};
+use crate::{Retry, Step, Undo};
 
 /// A step of scope `s` with verb `do` and undo `undo`.
 pub(crate) fn step(name: &str, needs: &[&str]) -> Step {
@@ -22,17 +22,5 @@ pub(crate) fn step(name: &str, needs: &[&str]) -> Step {
             input: Value::Null,
         }),
         expected_ms: 10,
-    }
-}
-
-/// A job of these steps.
-pub(crate) fn job(subject: &str, steps: Vec<Step>) -> JobSpec {
-    JobSpec {
-        kind: "test".to_owned(),
-        subject: subject.to_owned(),
-        title: format!("test of {subject}"),
-        actor: "tester".to_owned(),
-        context: Value::Null,
-        steps,
     }
 }

@@ -170,7 +170,9 @@ impl Walk {
                     }
                 } else {
                     self.phase = Phase::Turning;
-                    (JobState::Undoing, self.cause())
+                    let cause = self.cause();
+                    self.root_cause = Some(cause.clone());
+                    (JobState::Undoing, cause)
                 }
             }
             Phase::Undoing => {
@@ -206,10 +208,11 @@ impl Walk {
     }
 
     fn cause(&self) -> String {
-        let root = match (&self.cancelled, self.first_failure) {
-            (Some(reason), _) => reason.clone(),
-            (None, Some(index)) => describe(&self.nodes[index].record),
-            (None, None) => "steps did not succeed".to_owned(),
+        let root = match (&self.root_cause, &self.cancelled, self.first_failure) {
+            (Some(cause), _, _) => cause.clone(),
+            (None, Some(reason), _) => reason.clone(),
+            (None, None, Some(index)) => describe(&self.nodes[index].record),
+            (None, None, None) => "steps did not succeed".to_owned(),
         };
         match self.first_stuck {
             Some(index) => format!(

@@ -114,6 +114,8 @@ pub(crate) struct Walk {
     full: HashMap<String, BTreeSet<Turn>>,
     timers: BTreeSet<(Timestamp, usize)>,
     first_failure: Option<usize>,
+    /// Why effects are taken back; told once, for undoing changes the records it came from.
+    root_cause: Option<String>,
     first_stuck: Option<usize>,
     decisions: Decisions,
 }
@@ -121,8 +123,8 @@ pub(crate) struct Walk {
 /// Where a job stands besides its steps.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standing {
-    /// Whether effects are being taken back.
-    pub undoing: bool,
+    /// Why effects are being taken back, if they are.
+    pub undoing: Option<String>,
     /// Why it was cancelled, if it was.
     pub cancelled: Option<String>,
     /// Whether an operator began it again, and that is not yet in the records.
@@ -142,13 +144,19 @@ impl Walk {
             nodes: Vec::with_capacity(records.len()),
             by_name: HashMap::with_capacity(records.len()),
             created_at,
-            phase: Phase::Forward,
+            // Nothing is skipped or made ready anew once effects are taken back.
+            phase: if standing.undoing.is_some() {
+                Phase::Undoing
+            } else {
+                Phase::Forward
+            },
             cancelled: None,
             open: 0,
             ready: BTreeSet::new(),
             full: HashMap::new(),
             timers: BTreeSet::new(),
             first_failure: None,
+            root_cause: None,
             first_stuck: None,
             decisions: Decisions::default(),
         };
@@ -159,8 +167,9 @@ impl Walk {
             walk.forgive();
         }
         walk.rebuild(now);
-        if standing.undoing {
+        if standing.undoing.is_some() {
             walk.cancelled = standing.cancelled;
+            walk.root_cause = standing.undoing;
             walk.begin_undo();
         } else if let Some(reason) = standing.cancelled {
             walk.cancel(reason, now);

@@ -35,15 +35,8 @@ impl Walk {
             self.drop_unless_planned(index, now);
             self.place(index, now);
         }
-        let failed = (0..self.nodes.len()).filter(|&i| {
-            let record = &self.nodes[i].record;
-            record.error.is_some()
-                && !record.dropped
-                && matches!(
-                    record.state,
-                    StepState::Failed | StepState::Undoing | StepState::Undone
-                )
-        });
+        let failed = (0..self.nodes.len())
+            .filter(|&i| self.state(i) == StepState::Failed && !self.nodes[i].record.dropped);
         self.first_failure = failed.min_by_key(|&i| (self.nodes[i].record.ended_at, i));
         self.first_stuck = (0..self.nodes.len()).find(|&i| self.state(i) == StepState::Stuck);
     }

@@ -104,7 +104,8 @@ impl Walk {
                 }
                 record.state = StepState::Stuck;
                 record.error = Some(error);
-                self.first_stuck.get_or_insert(index);
+                // The first in the plan, not in time: a restart knows only the former.
+                self.first_stuck = Some(self.first_stuck.map_or(index, |first| first.min(index)));
             }
         }
         self.nodes[index].to_undo = false;
