@@ -139,7 +139,10 @@ fn check_starts(sim: &Sim, checked: &mut usize) {
                     StepState::Undone | StepState::Skipped | StepState::Stuck => true,
                     StepState::Failed => other.step.undo.is_none(),
                     // Its scope is whole, or a stuck step of its scope stands on it.
-                    StepState::Succeeded => true,
+                    StepState::Succeeded => scope_is(&records, &other.step.scope, |scope| {
+                        scope.iter().all(|state| *state == StepState::Succeeded)
+                            || scope.contains(&StepState::Stuck)
+                    }),
                     _ => false,
                 };
                 assert!(
@@ -159,6 +162,18 @@ fn check_starts(sim: &Sim, checked: &mut usize) {
         }
     }
     *checked = sim.starts.len();
+}
+
+fn scope_is(
+    records: &HashMap<String, StepRecord>,
+    scope: &str,
+    test: impl Fn(&[StepState]) -> bool,
+) -> bool {
+    let states = records
+        .values()
+        .filter(|record| record.step.scope == scope)
+        .map(|record| record.state);
+    test(&states.collect::<Vec<_>>())
 }
 
 /// Whether a step needs another, directly or not.
