@@ -20,8 +20,12 @@ pub trait Catalog {
 
 impl Catalog for Vec<Offer> {
     fn newest(&self, wanted: &VersionReq) -> Option<Offer> {
-        let fits = |offer: &&Offer| offer.id.name == wanted.name && wanted.matches(offer.id.version);
-        self.iter().filter(fits).max_by_key(|offer| (offer.id.version, offer.id.digest)).cloned()
+        let fits =
+            |offer: &&Offer| offer.id.name == wanted.name && wanted.matches(offer.id.version);
+        self.iter()
+            .filter(fits)
+            .max_by_key(|offer| (offer.id.version, offer.id.digest))
+            .cloned()
     }
 
     fn packages(&self) -> Vec<PackageId> {

@@ -131,7 +131,11 @@ impl Desired {
         let of_app = |app: &App| {
             let wants = app.secrets.iter();
             let row = |(name, want): (&Name, &SecretWant)| {
-                (app.name.clone(), name.clone(), usize::try_from(want.length).unwrap_or(32))
+                (
+                    app.name.clone(),
+                    name.clone(),
+                    usize::try_from(want.length).unwrap_or(32),
+                )
             };
             wants.map(row).collect::<Vec<_>>()
         };

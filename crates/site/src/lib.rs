@@ -33,9 +33,9 @@
 pub mod bundle;
 mod catalog;
 mod desired;
+mod explain;
 pub mod graph;
 mod input;
-mod explain;
 mod lint;
 mod nearest;
 mod plan;
@@ -46,8 +46,8 @@ mod resolve;
 pub use bundle::Bundle;
 pub use catalog::{Catalog, Offer};
 pub use desired::{App, Desired, FileTemplate, Need, Place, PortWant, SecretWant, Template};
-pub use input::schema;
 pub use explain::{AppStatus, Explanation, InstanceView, SiteStatus, explain, status};
+pub use input::schema;
 pub use lint::{RULES, Rule, lint};
 pub use plan::{
     Action, Observed, Plan, Planned, PlannedApp, PlannedHost, apps, plan, plan_down, without_host,

@@ -260,15 +260,16 @@ fn refusal(error: &minijinja::Error, template: &Template, instance: &str) -> Dia
     let detail = error
         .detail()
         .map_or_else(|| kind.to_string(), |d| format!("{kind}: {d}"));
-    let said = match span
+    let near = span
         .map(|(_, text)| text.trim())
-        .filter(|text| !text.is_empty())
-    {
-        Some(text) => format!(
-            "{detail} in `{}`",
+        .filter(|text| !text.is_empty());
+    let said = match (kind, error.detail(), near) {
+        (minijinja::ErrorKind::UndefinedError, Some(what), _) => what.to_owned(),
+        (_, _, Some(text)) => format!(
+            "{detail}, at `{}`",
             text.chars().take(80).collect::<String>()
         ),
-        None => detail,
+        _ => detail,
     };
     let whom = if instance.is_empty() {
         String::new()

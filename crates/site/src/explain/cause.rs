@@ -41,15 +41,30 @@ pub fn explain(
     statuses: &BTreeMap<InstanceId, InstanceStatus>,
     hosts: &[Host],
 ) -> Vec<Explanation> {
-    let steps = job.into_iter().flat_map(|job| &job.steps).filter(|record| !record.dropped);
-    let by_name = steps.map(|record| (record.step.name.as_str(), record)).collect();
-    let scene = Scene { site, job, by_name, statuses };
+    let steps = job
+        .into_iter()
+        .flat_map(|job| &job.steps)
+        .filter(|record| !record.dropped);
+    let by_name = steps
+        .map(|record| (record.step.name.as_str(), record))
+        .collect();
+    let scene = Scene {
+        site,
+        job,
+        by_name,
+        statuses,
+    };
     let mut all = Vec::new();
     for (name, host) in instances(job, records) {
-        let id = InstanceId { site: site.clone(), name: name.clone() };
+        let id = InstanceId {
+            site: site.clone(),
+            name: name.clone(),
+        };
         let host = hosts.iter().find(|known| known.name == host);
         let seen = statuses.get(&id);
-        let served = records.get(&name).is_some_and(|record| record.traffic == Traffic::On);
+        let served = records
+            .get(&name)
+            .is_some_and(|record| record.traffic == Traffic::On);
         let mut explanation = Explanation {
             instance: name.clone(),
             cause: String::new(),
@@ -68,7 +83,9 @@ pub fn explain(
 }
 
 fn clock(at: Option<Timestamp>) -> String {
-    at.map_or_else(String::new, |at| format!(" since {}", at.strftime("%H:%M:%S")))
+    at.map_or_else(String::new, |at| {
+        format!(" since {}", at.strftime("%H:%M:%S"))
+    })
 }
 
 /// What a verb does, as in "it is being …".
@@ -97,12 +114,18 @@ impl Scene<'_> {
         };
         let (what, help) = match host.state {
             HostState::Ready => return false,
-            HostState::Joining => ("has not joined yet", "wait for its agent, or look at its log"),
+            HostState::Joining => (
+                "has not joined yet",
+                "wait for its agent, or look at its log",
+            ),
             HostState::Lost => (
                 "is not heard of",
                 "its programs go on by themselves; look whether the agent runs and reaches the server",
             ),
-            HostState::Dead => ("is gone", "its instances are set up elsewhere; see `wright job list`"),
+            HostState::Dead => (
+                "is gone",
+                "its instances are set up elsewhere; see `wright job list`",
+            ),
         };
         out.since = Some(host.since);
         out.cause = format!("its host {} {what}{}", host.name, clock(out.since));
@@ -116,23 +139,28 @@ impl Scene<'_> {
     /// The first step of the instance that is not done.
     fn open_step(&self, instance: &Name) -> Option<&StepRecord> {
         let job = self.job?;
-        let open = |record: &&StepRecord| {
-            !record.dropped && !matches!(record.state, StepState::Succeeded)
-        };
+        let open =
+            |record: &&StepRecord| !record.dropped && !matches!(record.state, StepState::Succeeded);
         let own = |record: &&StepRecord| {
             on_instance(&record.step).is_some_and(|(id, _)| id.name == *instance)
         };
         let mut steps = job.steps.iter().filter(open).filter(own);
         let first = steps.next()?;
         // What runs or failed says more than what merely comes first in the plan.
-        let telling = |record: &&StepRecord| {
-            !matches!(record.state, StepState::Waiting | StepState::Skipped)
-        };
-        Some(std::iter::once(first).chain(steps).find(telling).unwrap_or(first))
+        let telling =
+            |record: &&StepRecord| !matches!(record.state, StepState::Waiting | StepState::Skipped);
+        Some(
+            std::iter::once(first)
+                .chain(steps)
+                .find(telling)
+                .unwrap_or(first),
+        )
     }
 
     fn step(&self, out: &mut Explanation, instance: &Name) -> bool {
-        let Some(record) = self.open_step(instance) else { return false };
+        let Some(record) = self.open_step(instance) else {
+            return false;
+        };
         if let Some(error) = &record.error {
             error.message.clone_into(&mut out.last_error);
         }
@@ -158,8 +186,14 @@ impl Scene<'_> {
             }
             StepState::Waiting => self.waiting(out, record),
             StepState::Skipped => {
-                let cause = self.job.map(|job| job.summary.cause.as_str()).unwrap_or_default();
-                out.cause = format!("the job ended before {} could begin: {cause}", record.step.verb);
+                let cause = self
+                    .job
+                    .map(|job| job.summary.cause.as_str())
+                    .unwrap_or_default();
+                out.cause = format!(
+                    "the job ended before {} could begin: {cause}",
+                    record.step.verb
+                );
                 out.help = "mend the cause and run `wright site up` again".to_owned();
             }
             StepState::Undoing => out.cause = format!("{} is being taken back", record.step.verb),
@@ -189,7 +223,8 @@ impl Scene<'_> {
                 break;
             }
         }
-        let whom = on_instance(&at.step).map_or_else(|| at.step.name.clone(), |(id, _)| id.name.to_string());
+        let whom = on_instance(&at.step)
+            .map_or_else(|| at.step.name.clone(), |(id, _)| id.name.to_string());
         out.since = at.started_at.or(at.ready_at);
         let state = match at.state {
             StepState::Running => format!("{}{}", doing(&at.step.verb), clock(out.since)),
@@ -199,12 +234,17 @@ impl Scene<'_> {
         };
         out.cause = format!("waits for {whom} ({state})");
         let seen = on_instance(&at.step).and_then(|(id, _)| self.statuses.get(&id));
-        let seen = seen.map(|seen| seen.last_error.as_str()).filter(|error| !error.is_empty());
+        let seen = seen
+            .map(|seen| seen.last_error.as_str())
+            .filter(|error| !error.is_empty());
         if let Some(why) = at.error.as_ref().map(|e| e.message.as_str()).or(seen) {
             out.cause = format!("{} because {why}", out.cause);
             why.clone_into(&mut out.last_error);
         }
-        out.help = format!("see why {whom} is not ready: wright site explain {} {whom}", self.site);
+        out.help = format!(
+            "see why {whom} is not ready: wright site explain {} {whom}",
+            self.site
+        );
     }
 
     fn seen(&self, out: &mut Explanation, seen: Option<&InstanceStatus>, served: bool) -> bool {
@@ -217,21 +257,37 @@ impl Scene<'_> {
         let since = clock(out.since);
         let (cause, help) = match seen.phase {
             Phase::Ready if !seen.flapping && served => return false,
-            Phase::Ready if !served => {
-                (format!("it is ready{since}, but not in service"), "run `wright site up` again")
-            }
+            Phase::Ready if !served => (
+                format!("it is ready{since}, but not in service"),
+                "run `wright site up` again",
+            ),
             Phase::Ready => (
                 format!("it is ready, but was started again {} times", seen.restarts),
                 "look at its log: wright instance logs",
             ),
-            Phase::Installed => (format!("it is installed{since} and was never started"), "run `wright site up` again"),
-            Phase::Starting => (format!("it runs{since} and is not ready yet"), "look at its log: wright instance logs"),
-            Phase::Unready => (format!("it runs, but its checks fail{since}"), "look at its log: wright instance logs"),
-            Phase::Backoff => (
-                format!("it ended{since} and is started again by itself ({} times so far)", seen.restarts),
+            Phase::Installed => (
+                format!("it is installed{since} and was never started"),
+                "run `wright site up` again",
+            ),
+            Phase::Starting => (
+                format!("it runs{since} and is not ready yet"),
                 "look at its log: wright instance logs",
             ),
-            Phase::Stopped => (format!("it was told to stop{since}"), "wright instance start"),
+            Phase::Unready => (
+                format!("it runs, but its checks fail{since}"),
+                "look at its log: wright instance logs",
+            ),
+            Phase::Backoff => (
+                format!(
+                    "it ended{since} and is started again by itself ({} times so far)",
+                    seen.restarts
+                ),
+                "look at its log: wright instance logs",
+            ),
+            Phase::Stopped => (
+                format!("it was told to stop{since}"),
+                "wright instance start",
+            ),
         };
         out.cause = cause;
         if let (Some(exit), Phase::Backoff) = (&seen.last_exit, seen.phase) {

@@ -65,12 +65,16 @@ pub(super) fn instances(
     job: Option<&JobView>,
     records: &BTreeMap<Name, InstanceRecord>,
 ) -> BTreeMap<Name, Name> {
-    let mut hosts: BTreeMap<Name, Name> =
-        records.iter().map(|(name, record)| (name.clone(), record.spec.host.clone())).collect();
+    let mut hosts: BTreeMap<Name, Name> = records
+        .iter()
+        .map(|(name, record)| (name.clone(), record.spec.host.clone()))
+        .collect();
     let unfinished = job.filter(|job| !job.summary.state.is_final());
     let steps = unfinished.into_iter().flat_map(|job| &job.steps);
     for record in steps.filter(|record| !record.dropped && record.step.verb == "install") {
-        let Some((id, host)) = on_instance(&record.step) else { continue };
+        let Some((id, host)) = on_instance(&record.step) else {
+            continue;
+        };
         if !matches!(record.state, StepState::Undone) {
             hosts.insert(id.name, host);
         }
@@ -108,17 +112,24 @@ pub fn status(
         let record = records.get(&name).filter(|record| record.spec.host == host);
         let known_host = hosts.iter().find(|known| known.name == host);
         let heard = known_host.is_some_and(|known| known.state == HostState::Ready);
-        let id = InstanceId { site: site.clone(), name: name.clone() };
+        let id = InstanceId {
+            site: site.clone(),
+            name: name.clone(),
+        };
         let seen = statuses.get(&id).filter(|_| heard);
         let view = InstanceView {
             name,
             address: known_host.map(|known| known.address),
-            ports: record.map(|record| record.spec.ports.clone()).unwrap_or_default(),
+            ports: record
+                .map(|record| record.spec.ports.clone())
+                .unwrap_or_default(),
             phase: seen.map(|seen| seen.phase),
             since: seen.map(|seen| seen.since),
             restarts: seen.map_or(0, |seen| seen.restarts),
             flapping: seen.is_some_and(|seen| seen.flapping),
-            version: record.map(|r| r.spec.package.version.to_string()).unwrap_or_default(),
+            version: record
+                .map(|r| r.spec.package.version.to_string())
+                .unwrap_or_default(),
             traffic: record.map_or(Traffic::Off, |record| record.traffic),
             last_error: last_error(seen, known_host, &host),
             host,
@@ -130,11 +141,23 @@ pub fn status(
         .map(|(app, mut instances)| {
             instances.sort_by_key(|(ordinal, _)| *ordinal);
             let instances: Vec<_> = instances.into_iter().map(|(_, view)| view).collect();
-            let ready = instances.iter().filter(|view| view.phase == Some(Phase::Ready)).count();
-            AppStatus { app, want: instances.len(), ready, instances }
+            let ready = instances
+                .iter()
+                .filter(|view| view.phase == Some(Phase::Ready))
+                .count();
+            AppStatus {
+                app,
+                want: instances.len(),
+                ready,
+                instances,
+            }
         })
         .collect();
-    SiteStatus { site: site.clone(), state: state(job, &apps).to_owned(), apps }
+    SiteStatus {
+        site: site.clone(),
+        state: state(job, &apps).to_owned(),
+        apps,
+    }
 }
 
 fn last_error(seen: Option<&InstanceStatus>, host: Option<&Host>, name: &Name) -> String {
@@ -151,7 +174,10 @@ fn last_error(seen: Option<&InstanceStatus>, host: Option<&Host>, name: &Name) -
 }
 
 fn state(job: Option<&JobView>, apps: &[AppStatus]) -> &'static str {
-    let served = apps.iter().flat_map(|app| &app.instances).any(|i| i.traffic == Traffic::On);
+    let served = apps
+        .iter()
+        .flat_map(|app| &app.instances)
+        .any(|i| i.traffic == Traffic::On);
     match job.map(|job| job.summary.state) {
         Some(JobState::Running) if served => return "changing",
         Some(JobState::Running) => return "building",

@@ -71,7 +71,11 @@ pub fn topology(desired: &Desired) -> Topology {
     });
     let mut needs: Vec<Edge> = edges.collect();
     needs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
-    Topology { site: desired.site.to_string(), apps, needs }
+    Topology {
+        site: desired.site.to_string(),
+        apps,
+        needs,
+    }
 }
 
 fn label(node: &Node) -> String {
@@ -88,7 +92,12 @@ impl Topology {
         text.push_str("  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n");
         for node in &self.apps {
             let shape = if node.store { ", shape=cylinder" } else { "" };
-            let _ = writeln!(text, "  \"{}\" [label=\"{}\"{shape}];", node.app, label(node));
+            let _ = writeln!(
+                text,
+                "  \"{}\" [label=\"{}\"{shape}];",
+                node.app,
+                label(node)
+            );
         }
         for edge in &self.needs {
             let style = if edge.gate { "" } else { " [style=dashed]" };

@@ -26,13 +26,22 @@ const STYLE: &str = "
 
 /// The columns, each from top to bottom, as indexes of apps.
 fn columns(topology: &Topology) -> Vec<Vec<usize>> {
-    let depth = topology.apps.iter().map(|node| node.layer as usize + 1).max().unwrap_or(0);
+    let depth = topology
+        .apps
+        .iter()
+        .map(|node| node.layer as usize + 1)
+        .max()
+        .unwrap_or(0);
     let mut columns = vec![Vec::new(); depth];
     for (index, node) in topology.apps.iter().enumerate() {
         columns[node.layer as usize].push(index);
     }
-    let index: BTreeMap<&str, usize> =
-        topology.apps.iter().enumerate().map(|(i, node)| (node.app.as_str(), i)).collect();
+    let index: BTreeMap<&str, usize> = topology
+        .apps
+        .iter()
+        .enumerate()
+        .map(|(i, node)| (node.app.as_str(), i))
+        .collect();
     let mut neighbours = vec![Vec::new(); topology.apps.len()];
     for edge in &topology.needs {
         let ends = (index.get(edge.from.as_str()), index.get(edge.to.as_str()));
@@ -61,8 +70,10 @@ fn columns(topology: &Topology) -> Vec<Vec<usize>> {
                     count => near.iter().map(|n| row[*n]).sum::<f64>() / count as f64,
                 }
             };
-            let mut keyed: Vec<(f64, usize)> =
-                columns[layer].iter().map(|app| (centre(*app), *app)).collect();
+            let mut keyed: Vec<(f64, usize)> = columns[layer]
+                .iter()
+                .map(|app| (centre(*app), *app))
+                .collect();
             keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             columns[layer] = keyed.into_iter().map(|(_, app)| app).collect();
         }
@@ -99,8 +110,14 @@ pub(super) fn draw(topology: &Topology) -> String {
         }
     }
     for node in &topology.apps {
-        let Some((x, y)) = at.get(node.app.as_str()) else { continue };
-        let class = if node.store { "wt-box wt-store" } else { "wt-box" };
+        let Some((x, y)) = at.get(node.app.as_str()) else {
+            continue;
+        };
+        let class = if node.store {
+            "wt-box wt-store"
+        } else {
+            "wt-box"
+        };
         let (middle, name_y, sub_y) = (x + BOX_WIDTH / 2.0, y + 19.0, y + 34.0);
         let _ = writeln!(
             svg,
@@ -121,14 +138,22 @@ fn arrow(svg: &mut String, from: (f64, f64), to: (f64, f64), gate: bool) {
     let path = if to.0 > from.0 {
         let (x1, x2) = (from.0 + BOX_WIDTH, to.0 - 7.0);
         let bend = ((x2 - x1) / 2.0).min(GAP_X * 0.7);
-        format!("M{x1:.1} {y1:.1} C{:.1} {y1:.1} {:.1} {y2:.1} {x2:.1} {y2:.1}", x1 + bend, x2 - bend)
+        format!(
+            "M{x1:.1} {y1:.1} C{:.1} {y1:.1} {:.1} {y2:.1} {x2:.1} {y2:.1}",
+            x1 + bend,
+            x2 - bend
+        )
     } else {
         // A need that does not gate may point back or stay in its column: around, on the right.
         let (x1, x2) = (from.0 + BOX_WIDTH, to.0 + BOX_WIDTH + 7.0);
         let out = x1.max(x2) + GAP_X / 2.0;
         format!("M{x1:.1} {y1:.1} C{out:.1} {y1:.1} {out:.1} {y2:.1} {x2:.1} {y2:.1}")
     };
-    let (tip, back) = if to.0 > from.0 { (to.0, to.0 - 8.0) } else { (to.0 + BOX_WIDTH, to.0 + BOX_WIDTH + 8.0) };
+    let (tip, back) = if to.0 > from.0 {
+        (to.0, to.0 - 8.0)
+    } else {
+        (to.0 + BOX_WIDTH, to.0 + BOX_WIDTH + 8.0)
+    };
     let _ = writeln!(
         svg,
         "<path class=\"{class}\" d=\"{path}\"/><polygon class=\"wt-tip\" points=\"{tip:.1},{y2:.1} {back:.1},{:.1} {back:.1},{:.1}\"/>",

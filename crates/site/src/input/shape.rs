@@ -71,6 +71,12 @@ fn words(schema: &Schema) -> Vec<&str> {
         .collect()
 }
 
+/// Whether a text is none of the words that a schema takes.
+fn wrong_word(value: &Value, schema: &Schema) -> bool {
+    let words = words(schema);
+    matches!(value, Value::Text(text) if !words.is_empty() && !words.contains(&text.as_str()))
+}
+
 /// What a schema asks for, in words.
 fn expected(schema: &Schema) -> String {
     if let Some(all) = variants(schema) {
@@ -97,6 +103,7 @@ fn expected(schema: &Schema) -> String {
     match type_of(schema) {
         Some("object") => match fields(schema) {
             fields if fields.is_empty() => "a map".to_owned(),
+            fields if fields.len() > 4 => format!("a map with {}, …", list(&fields[..2])),
             fields => format!("a map with {}", list(&fields)),
         },
         Some("array") => "a list".to_owned(),
@@ -157,6 +164,7 @@ impl Check<'_> {
                 None => variants(s).is_some() || !words(s).is_empty(),
             };
             match all.iter().filter(|s| !is_null(s)).find(fits) {
+                Some(variant) if wrong_word(&node.value, variant) => self.word(node, schema, path),
                 Some(variant) => self.node(node, variant, path),
                 None => self.wrong_type(node, schema, path),
             }
@@ -303,19 +311,25 @@ impl Check<'_> {
         }
     }
 
+    fn word(&mut self, node: &Node, schema: &Schema, path: &str) {
+        let Value::Text(text) = &node.value else {
+            return;
+        };
+        let message = format!(
+            "{} must be {}; found {text:?}",
+            subject(path),
+            expected(schema)
+        );
+        let help = match nearest(text, words(schema)) {
+            Some(word) => format!("did you mean `{word}`?"),
+            None => format!("write {}", expected(schema)),
+        };
+        self.report("unknown-word", (node.line, node.column), message, help);
+    }
+
     fn text(&mut self, node: &Node, text: &str, schema: &Schema, path: &str) {
-        let words = words(schema);
-        if !words.is_empty() && !words.contains(&text) {
-            let message = format!(
-                "{} must be {}; found {text:?}",
-                subject(path),
-                expected(schema)
-            );
-            let help = match nearest(text, words.iter().copied()) {
-                Some(word) => format!("did you mean `{word}`?"),
-                None => format!("write {}", expected(schema)),
-            };
-            self.report("unknown-word", (node.line, node.column), message, help);
+        if wrong_word(&node.value, schema) {
+            self.word(node, schema, path);
         }
         let format = schema.get("format").and_then(Schema::as_str);
         if let Some(kind) = format.and_then(kinds::kind)

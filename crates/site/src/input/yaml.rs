@@ -125,13 +125,15 @@ impl<'de> de::Visitor<'de> for ValueVisitor {
     }
 }
 
+const MAX_DEPTH: usize = 24;
+
 /// Parses every document of a file.
 ///
 /// Bounded in depth, aliases and size, so that a hostile file costs no more than its bytes.
 pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Document>, Diagnostic> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_depth: 24,
+            max_depth: MAX_DEPTH,
             max_aliases: 200,
             max_anchors: 100,
             max_nodes: 100_000,
@@ -156,34 +158,41 @@ fn refusal(file: &str, error: &serde_saphyr::Error) -> Diagnostic {
     let (line, column) = error.location().map_or((1, 1), place);
     let text = error.to_string();
     // The place is in the diagnostic's own fields.
-    let message = text
+    let said = text
         .split(" at line ")
         .next()
         .unwrap_or(&text)
         .replace('\n', " ");
-    let lower = message.to_lowercase();
-    let (code, help) = if lower.contains("duplicate") {
-        ("duplicate-key", "keep one of the two")
-    } else if ["budget", "alias", "depth", "recursion", "limit"]
-        .iter()
-        .any(|w| lower.contains(w))
-    {
+    let lower = said.to_lowercase();
+    let (code, message, help) = if let Some((_, key)) = said.split_once("duplicate mapping key: ") {
+        let key = key.split(", set ").next().unwrap_or(key);
         (
-            "too-complex",
-            "write it out flat: a site needs neither deep nesting nor many aliases",
+            "duplicate-key",
+            format!("`{key}` is there twice"),
+            "keep one of the two",
         )
+    } else if ["budget", "alias", "recursion"]
+        .iter()
+        .any(|word| lower.contains(word))
+    {
+        let limit = if lower.contains("depth") || lower.contains("recursion") {
+            format!("it is nested deeper than {MAX_DEPTH} levels")
+        } else {
+            "with its aliases written out it is too large".to_owned()
+        };
+        let help = "write it out flat: a site needs neither deep nesting nor many aliases";
+        ("too-complex", limit, help)
     } else {
+        let message = format!("this is not YAML: {said}");
         (
             "not-yaml",
+            message,
             "check indentation, quotes and brackets around this place",
         )
     };
-    Diagnostic::error(
-        code,
-        format!("this is not YAML that can be read: {message}"),
-    )
-    .at(file, line.max(1), column.max(1))
-    .help(help)
+    Diagnostic::error(code, message)
+        .at(file, line.max(1), column.max(1))
+        .help(help)
 }
 
 impl Value {

@@ -12,7 +12,9 @@ use crate::{
 
 /// Instances that are there when the plan is done.
 fn staying(plan: &Plan) -> impl Iterator<Item = &Planned> {
-    plan.instances.values().filter(|planned| planned.action != Action::Remove)
+    plan.instances
+        .values()
+        .filter(|planned| planned.action != Action::Remove)
 }
 
 fn of_app<'a>(plan: &'a Plan, app: &'a Name) -> impl Iterator<Item = &'a Planned> {
@@ -26,21 +28,32 @@ fn instance_of(step: &Step) -> Option<&str> {
 /// The step of a verb on each instance.
 fn steps_of<'a>(plan: &'a Plan, verb: &str) -> BTreeMap<&'a str, &'a Step> {
     let steps = plan.steps.iter().filter(|step| step.verb == verb);
-    steps.filter_map(|step| Some((instance_of(step)?, step))).collect()
+    steps
+        .filter_map(|step| Some((instance_of(step)?, step)))
+        .collect()
 }
 
 pub(super) fn duplicate_step(plan: &Plan) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let twice = plan.steps.iter().filter(|step| !seen.insert(&step.name));
-    twice.map(|step| format!("step {} is there twice", step.name)).collect()
+    twice
+        .map(|step| format!("step {} is there twice", step.name))
+        .collect()
 }
 
 pub(super) fn unknown_step(plan: &Plan) -> Vec<String> {
     let known: BTreeSet<&str> = plan.steps.iter().map(|step| step.name.as_str()).collect();
     let mut found = Vec::new();
     for step in &plan.steps {
-        for need in step.needs.iter().filter(|need| !known.contains(need.as_str())) {
-            found.push(format!("step {} needs {need}, which is not there", step.name));
+        for need in step
+            .needs
+            .iter()
+            .filter(|need| !known.contains(need.as_str()))
+        {
+            found.push(format!(
+                "step {} needs {need}, which is not there",
+                step.name
+            ));
         }
     }
     found
@@ -52,22 +65,32 @@ pub(super) fn step_cycle(plan: &Plan) -> Vec<String> {
         .filter(|index| !walked.contains(index))
         .map(|index| plan.steps[index].name.as_str())
         .collect();
-    if left.is_empty() { Vec::new() } else { vec![format!("steps wait for each other: {}", left.join(", "))] }
+    if left.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("steps wait for each other: {}", left.join(", "))]
+    }
 }
 
 pub(super) fn unknown_verb(plan: &Plan) -> Vec<String> {
     let known = |step: &&Step| VERBS.iter().any(|row| row.0 == step.verb);
     let unknown = plan.steps.iter().filter(|step| !known(step));
-    unknown.map(|step| format!("step {} has the verb {:?}", step.name, step.verb)).collect()
+    unknown
+        .map(|step| format!("step {} has the verb {:?}", step.name, step.verb))
+        .collect()
 }
 
 pub(super) fn start_order(plan: &Plan) -> Vec<String> {
     let configures = steps_of(plan, "configure");
     let starts = steps_of(plan, "start");
     let unconfigured = starts.iter().filter(|(instance, start)| {
-        !configures.get(*instance).is_some_and(|configure| start.needs.contains(&configure.name))
+        !configures
+            .get(*instance)
+            .is_some_and(|configure| start.needs.contains(&configure.name))
     });
-    unconfigured.map(|(instance, _)| format!("{instance} starts without being configured before")).collect()
+    unconfigured
+        .map(|(instance, _)| format!("{instance} starts without being configured before"))
+        .collect()
 }
 
 pub(super) fn gate(plan: &Plan) -> Vec<String> {
@@ -75,11 +98,23 @@ pub(super) fn gate(plan: &Plan) -> Vec<String> {
     let mut found = Vec::new();
     for planned in staying(plan) {
         let id = planned.spec.id.to_string();
-        let Some(start) = starts.get(id.as_str()) else { continue };
-        let needs = plan.apps.get(&planned.spec.app).into_iter().flat_map(|app| &app.needs);
-        for other in needs.filter(|need| need.gate).flat_map(|need| of_app(plan, &need.app)) {
+        let Some(start) = starts.get(id.as_str()) else {
+            continue;
+        };
+        let needs = plan
+            .apps
+            .get(&planned.spec.app)
+            .into_iter()
+            .flat_map(|app| &app.needs);
+        for other in needs
+            .filter(|need| need.gate)
+            .flat_map(|need| of_app(plan, &need.app))
+        {
             let other = other.spec.id.to_string();
-            if ready.get(other.as_str()).is_some_and(|ready| !start.needs.contains(&ready.name)) {
+            if ready
+                .get(other.as_str())
+                .is_some_and(|ready| !start.needs.contains(&ready.name))
+            {
                 found.push(format!("{id} starts without waiting for {other}"));
             }
         }
@@ -90,8 +125,15 @@ pub(super) fn gate(plan: &Plan) -> Vec<String> {
 pub(super) fn provider(plan: &Plan) -> Vec<String> {
     let mut found = Vec::new();
     for (name, app) in &plan.apps {
-        for need in app.needs.iter().filter(|need| of_app(plan, &need.app).next().is_none()) {
-            found.push(format!("{name} needs {}, of which there is no instance", need.app));
+        for need in app
+            .needs
+            .iter()
+            .filter(|need| of_app(plan, &need.app).next().is_none())
+        {
+            found.push(format!(
+                "{name} needs {}, of which there is no instance",
+                need.app
+            ));
         }
     }
     found
@@ -102,8 +144,15 @@ pub(super) fn app_cycle(plan: &Plan) -> Vec<String> {
     let mut found = Vec::new();
     for (name, app) in &plan.apps {
         for need in app.needs.iter().filter(|need| need.gate) {
-            if plan.apps.get(&need.app).is_some_and(|other| other.layer >= app.layer) {
-                found.push(format!("{name} waits for {}, which is not in a layer below", need.app));
+            if plan
+                .apps
+                .get(&need.app)
+                .is_some_and(|other| other.layer >= app.layer)
+            {
+                found.push(format!(
+                    "{name} waits for {}, which is not in a layer below",
+                    need.app
+                ));
             }
         }
     }
@@ -111,23 +160,43 @@ pub(super) fn app_cycle(plan: &Plan) -> Vec<String> {
 }
 
 pub(super) fn unknown_host(plan: &Plan) -> Vec<String> {
-    let elsewhere = plan.instances.values().map(|planned| &planned.spec).filter(|spec| {
-        plan.hosts.get(&spec.host).is_none_or(|host| host.address != spec.address)
-    });
-    elsewhere.map(|spec| format!("{} is on {} ({}), which is no host of the plan", spec.id, spec.host, spec.address)).collect()
+    let elsewhere = plan
+        .instances
+        .values()
+        .map(|planned| &planned.spec)
+        .filter(|spec| {
+            plan.hosts
+                .get(&spec.host)
+                .is_none_or(|host| host.address != spec.address)
+        });
+    elsewhere
+        .map(|spec| {
+            format!(
+                "{} is on {} ({}), which is no host of the plan",
+                spec.id, spec.host, spec.address
+            )
+        })
+        .collect()
 }
 
 pub(super) fn port(plan: &Plan) -> Vec<String> {
     let mut claims: BTreeMap<(&Name, u16), String> = BTreeMap::new();
     for (name, host) in &plan.hosts {
-        claims.extend(host.ports.iter().map(|(port, owner)| ((name, *port), owner.clone())));
+        claims.extend(
+            host.ports
+                .iter()
+                .map(|(port, owner)| ((name, *port), owner.clone())),
+        );
     }
     let mut found = Vec::new();
     for planned in staying(plan) {
         let spec = &planned.spec;
         for port in spec.ports.values() {
             if let Some(other) = claims.insert((&spec.host, *port), spec.id.to_string()) {
-                found.push(format!("{other} and {} both claim port {port} of {}", spec.id, spec.host));
+                found.push(format!(
+                    "{other} and {} both claim port {port} of {}",
+                    spec.id, spec.host
+                ));
             }
         }
     }
@@ -143,12 +212,20 @@ pub(super) fn capacity(plan: &Plan) -> Vec<String> {
     }
     let mut found = Vec::new();
     for (name, (cpu, memory)) in used {
-        let Some(host) = plan.hosts.get(name) else { continue };
+        let Some(host) = plan.hosts.get(name) else {
+            continue;
+        };
         if cpu + u64::from(host.taken.cpu.millis()) > u64::from(host.capacity.cpu.millis()) {
-            found.push(format!("{name} has {} processors and more are asked", host.capacity.cpu));
+            found.push(format!(
+                "{name} has {} processors and more are asked",
+                host.capacity.cpu
+            ));
         }
         if memory.saturating_add(host.taken.memory.bytes()) > host.capacity.memory.bytes() {
-            found.push(format!("{name} has {} of memory and more is asked", host.capacity.memory));
+            found.push(format!(
+                "{name} has {} of memory and more is asked",
+                host.capacity.memory
+            ));
         }
     }
     found
@@ -161,9 +238,16 @@ pub(super) fn apart(plan: &Plan) -> Vec<String> {
     }
     let mut found = Vec::new();
     for planned in staying(plan) {
-        let away = plan.apps.get(&planned.spec.app).into_iter().flat_map(|app| &app.away_from);
+        let away = plan
+            .apps
+            .get(&planned.spec.app)
+            .into_iter()
+            .flat_map(|app| &app.away_from);
         for other in away.filter_map(|app| on.get(&(&planned.spec.host, app))) {
-            found.push(format!("{} and {} are both on {}", planned.spec.id, other.id, other.host));
+            found.push(format!(
+                "{} and {} are both on {}",
+                planned.spec.id, other.id, other.host
+            ));
         }
     }
     found
@@ -171,11 +255,16 @@ pub(super) fn apart(plan: &Plan) -> Vec<String> {
 
 pub(super) fn store_spread(plan: &Plan) -> Vec<String> {
     let mut on: BTreeMap<(&Name, &Name), &InstanceSpec> = BTreeMap::new();
-    let stores = staying(plan).map(|planned| &planned.spec).filter(|spec| spec.store);
+    let stores = staying(plan)
+        .map(|planned| &planned.spec)
+        .filter(|spec| spec.store);
     let mut found = Vec::new();
     for spec in stores {
         if let Some(other) = on.insert((&spec.host, &spec.app), spec) {
-            found.push(format!("{} and {} are both on {}", other.id, spec.id, spec.host));
+            found.push(format!(
+                "{} and {} are both on {}",
+                other.id, spec.id, spec.host
+            ));
         }
     }
     found
@@ -186,12 +275,18 @@ pub(super) fn store_data(plan: &Plan) -> Vec<String> {
     for planned in staying(plan).filter(|planned| planned.spec.store) {
         let id = planned.spec.id.to_string();
         if let Some(app) = plan.apps.get(&planned.spec.app).filter(|app| !app.store) {
-            found.push(format!("{id} keeps data, and its app ({}) does not", app.package));
+            found.push(format!(
+                "{id} keeps data, and its app ({}) does not",
+                app.package
+            ));
         }
         let updated = matches!(planned.action, Action::Update { .. } | Action::Keep);
         let own = |step: &&Step| instance_of(step) == Some(&id);
         for step in plan.steps.iter().filter(own).filter(|_| updated) {
-            let undone = step.undo.as_ref().is_some_and(|undo| undo.verb == "uninstall");
+            let undone = step
+                .undo
+                .as_ref()
+                .is_some_and(|undo| undo.verb == "uninstall");
             if step.verb == "uninstall" || undone {
                 found.push(format!("{} would delete the data of {id}", step.name));
             }
@@ -202,7 +297,14 @@ pub(super) fn store_data(plan: &Plan) -> Vec<String> {
 
 pub(super) fn unpinned_package(plan: &Plan) -> Vec<String> {
     let unpinned = staying(plan).filter(|planned| planned.spec.package.digest == Digest::of(b""));
-    unpinned.map(|planned| format!("{} runs {}, whose archive is empty", planned.spec.id, planned.spec.package)).collect()
+    unpinned
+        .map(|planned| {
+            format!(
+                "{} runs {}, whose archive is empty",
+                planned.spec.id, planned.spec.package
+            )
+        })
+        .collect()
 }
 
 pub(super) fn path(plan: &Plan) -> Vec<String> {
@@ -223,12 +325,21 @@ pub(super) fn token(plan: &Plan) -> Vec<String> {
     for planned in staying(plan) {
         let spec = &planned.spec;
         let own = plan.apps.get(&spec.app);
-        let texts = spec.files.iter().map(|file| &file.content).chain(spec.env.values());
+        let texts = spec
+            .files
+            .iter()
+            .map(|file| &file.content)
+            .chain(spec.env.values());
         for token in texts.flat_map(|text| token::find(text)) {
-            let token::Token::Secret { app, name } = &token else { continue };
+            let token::Token::Secret { app, name } = &token else {
+                continue;
+            };
             let sees = spec.app == *app
                 || own.is_some_and(|own| own.needs.iter().any(|need| need.app == *app));
-            let asked = plan.apps.get(app).is_some_and(|other| other.secrets.contains_key(name));
+            let asked = plan
+                .apps
+                .get(app)
+                .is_some_and(|other| other.secrets.contains_key(name));
             if !(sees && asked) {
                 found.push(format!("{} holds {token}", spec.id));
             }
@@ -245,7 +356,10 @@ pub(super) fn action(plan: &Plan) -> Vec<String> {
         let has_steps = acted.contains(id.as_str());
         if has_steps == (planned.action == Action::Keep) {
             let what = if has_steps { "has" } else { "has no" };
-            found.push(format!("{id} is to {} and {what} steps", planned.action.verb()));
+            found.push(format!(
+                "{id} is to {} and {what} steps",
+                planned.action.verb()
+            ));
         }
     }
     found

@@ -9,10 +9,9 @@ mod types;
 
 use std::collections::BTreeMap;
 
-
+pub use down::{plan_down, without_host};
 pub(crate) use path::order;
 pub(crate) use steps::VERBS;
-pub use down::{plan_down, without_host};
 pub use types::{Action, Observed, Plan, Planned, PlannedApp, PlannedHost};
 use wright_model::{Diagnostic, Digest, InstanceId, InstanceSpec, Name};
 

@@ -240,6 +240,10 @@ fn auto_ports(
 
 fn kept_port(observed: &Observed, slot: &Slot, port: &Name) -> Option<u16> {
     let there = &observed.records.get(&slot.name)?.spec;
-    let number = there.ports.get(port).copied().filter(|_| there.host == slot.host);
+    let number = there
+        .ports
+        .get(port)
+        .copied()
+        .filter(|_| there.host == slot.host);
     number.filter(|number| AUTO_PORTS.contains(number))
 }

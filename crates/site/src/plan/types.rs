@@ -2,8 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use wright_model::{
-    Capacity, Check, Diagnostic, Digest, Host, InstanceRecord, InstanceSpec,
-    Limits, Name,
+    Capacity, Check, Diagnostic, Digest, Host, InstanceRecord, InstanceSpec, Limits, Name,
 };
 use wright_workflow::Step;
 
@@ -158,8 +157,13 @@ impl Plan {
 
     /// Where every instance that stays or comes is.
     pub fn pins(&self) -> BTreeMap<Name, Name> {
-        let stays = self.instances.iter().filter(|(_, planned)| planned.action != Action::Remove);
-        stays.map(|(name, planned)| (name.clone(), planned.spec.host.clone())).collect()
+        let stays = self
+            .instances
+            .iter()
+            .filter(|(_, planned)| planned.action != Action::Remove);
+        stays
+            .map(|(name, planned)| (name.clone(), planned.spec.host.clone()))
+            .collect()
     }
 
     /// Computes the digest anew from everything else.

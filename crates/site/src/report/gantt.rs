@@ -4,11 +4,7 @@ use std::fmt::Write as _;
 
 use wright_workflow::StepState;
 
-use super::{
-    Bar, Report,
-    html::escape,
-    text::time,
-};
+use super::{Bar, Report, html::escape, text::time};
 
 const LABELS: f64 = 190.0;
 const WIDTH: f64 = 1180.0;
@@ -20,7 +16,10 @@ fn tick(wall_ms: u64) -> u64 {
     const STEPS: [u64; 13] = [
         10, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000,
     ];
-    STEPS.into_iter().find(|step| wall_ms / step <= 12).unwrap_or(3_600_000)
+    STEPS
+        .into_iter()
+        .find(|step| wall_ms / step <= 12)
+        .unwrap_or(3_600_000)
 }
 
 /// The rows: the host that begins with this row, the label, and the bars.
@@ -60,10 +59,20 @@ pub(super) fn draw(report: &Report) -> String {
     let mut y = HEAD;
     for (host, what, bars) in rows {
         if let Some(host) = host {
-            let _ = writeln!(svg, "<text class=\"host\" x=\"4\" y=\"{:.1}\">{}</text>", y + 15.0, escape(host));
+            let _ = writeln!(
+                svg,
+                "<text class=\"host\" x=\"4\" y=\"{:.1}\">{}</text>",
+                y + 15.0,
+                escape(host)
+            );
             y += ROW;
         }
-        let _ = writeln!(svg, "<text class=\"what\" x=\"16\" y=\"{:.1}\">{}</text>", y + 14.0, escape(what));
+        let _ = writeln!(
+            svg,
+            "<text class=\"what\" x=\"16\" y=\"{:.1}\">{}</text>",
+            y + 14.0,
+            escape(what)
+        );
         for bar in bars {
             draw_bar(&mut svg, bar, y, scale);
         }
@@ -83,7 +92,12 @@ fn draw_bar(svg: &mut String, bar: &Bar, y: f64, scale: f64) {
     if matches!(bar.state, StepState::Failed | StepState::Stuck) {
         class.push_str(" failed");
     }
-    let mut tip = format!("{}\n{} from {}", bar.step, time(bar.to_ms - bar.from_ms), time(bar.from_ms));
+    let mut tip = format!(
+        "{}\n{} from {}",
+        bar.step,
+        time(bar.to_ms - bar.from_ms),
+        time(bar.from_ms)
+    );
     if bar.attempts > 1 {
         let _ = write!(tip, "\n{} attempts", bar.attempts);
     }

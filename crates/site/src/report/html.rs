@@ -47,10 +47,10 @@ pub(super) fn write(report: &Report) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>\n{STYLE}\n{colours}</style>\n</head>\n<body>\n<main>\n"
     );
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<header><h1>{}</h1><span class=\"state {state}\">{state}</span>\
-         <p class=\"meta\">{} · job {} · began {}</p></header>\n",
+         <p class=\"meta\">{} · job {} · began {}</p></header>",
         escape(&report.title),
         escape(&report.subject),
         report.job,
@@ -61,19 +61,34 @@ pub(super) fn write(report: &Report) -> String {
     }
     figures(&mut page, report);
     page.push_str("<section><h2>Timeline</h2>\n<div class=\"legend\">");
-    for (verb, _) in COLOURS.iter().filter(|(verb, _)| report.timeline.iter().any(|b| b.verb == *verb)) {
-        let _ = write!(page, "<button data-verb=\"{verb}\"><i class=\"v-{verb}\"></i>{verb}</button>");
+    for (verb, _) in COLOURS
+        .iter()
+        .filter(|(verb, _)| report.timeline.iter().any(|b| b.verb == *verb))
+    {
+        let _ = write!(
+            page,
+            "<button data-verb=\"{verb}\"><i class=\"v-{verb}\"></i>{verb}</button>"
+        );
     }
-    page.push_str("<button data-verb=\"critical\"><i class=\"ring\"></i>critical path</button></div>\n");
+    page.push_str(
+        "<button data-verb=\"critical\"><i class=\"ring\"></i>critical path</button></div>\n",
+    );
     page.push_str(&gantt::draw(report));
     page.push_str("</section>\n");
     path(&mut page, report);
     operations(&mut page, report);
     apps(&mut page, report);
     if let Some(topology) = &report.topology {
-        let _ = writeln!(page, "<section><h2>Topology</h2><div class=\"scroll\">{}</div></section>", topology.svg());
+        let _ = writeln!(
+            page,
+            "<section><h2>Topology</h2><div class=\"scroll\">{}</div></section>",
+            topology.svg()
+        );
     }
-    let _ = write!(page, "</main>\n<script>\n{SCRIPT}\n</script>\n</body>\n</html>\n");
+    let _ = write!(
+        page,
+        "</main>\n<script>\n{SCRIPT}\n</script>\n</body>\n</html>\n"
+    );
     page
 }
 

@@ -125,13 +125,20 @@ fn took(record: &StepRecord) -> u64 {
 fn critical(records: &[&StepRecord]) -> (Vec<PathPart>, u64) {
     let measured: Vec<Step> = records
         .iter()
-        .map(|record| Step { expected_ms: took(record), ..record.step.clone() })
+        .map(|record| Step {
+            expected_ms: took(record),
+            ..record.step.clone()
+        })
         .collect();
     let (mut parts, length) = expected_critical_path(&measured);
-    let by_name: BTreeMap<&str, &StepRecord> =
-        records.iter().map(|record| (record.step.name.as_str(), *record)).collect();
+    let by_name: BTreeMap<&str, &StepRecord> = records
+        .iter()
+        .map(|record| (record.step.name.as_str(), *record))
+        .collect();
     for part in &mut parts {
-        let times = by_name.get(part.step.as_str()).map(|record| (record.ready_at, record.started_at));
+        let times = by_name
+            .get(part.step.as_str())
+            .map(|record| (record.ready_at, record.started_at));
         if let Some((Some(due), Some(from))) = times {
             part.waiting_ms = millis(due, from);
         }
@@ -143,14 +150,27 @@ impl Report {
     /// The report of a job, as far as it is.
     pub fn new(job: &JobView, topology: Option<Topology>) -> Self {
         let began_at = job.summary.created_at;
-        let begun: Vec<&StepRecord> =
-            job.steps.iter().filter(|record| record.started_at.is_some()).collect();
-        let last = begun.iter().filter_map(|record| record.ended_at.max(record.started_at)).max();
+        let begun: Vec<&StepRecord> = job
+            .steps
+            .iter()
+            .filter(|record| record.started_at.is_some())
+            .collect();
+        let last = begun
+            .iter()
+            .filter_map(|record| record.ended_at.max(record.started_at))
+            .max();
         let ended = job.summary.ended_at.or(last).unwrap_or(began_at);
         let wall_ms = millis(began_at, ended);
         let (critical_path, critical_ms) = critical(&begun);
-        let ratio = if critical_ms == 0 { 1.0 } else { wall_ms as f64 / critical_ms as f64 };
-        let on_path: Vec<&str> = critical_path.iter().map(|part| part.step.as_str()).collect();
+        let ratio = if critical_ms == 0 {
+            1.0
+        } else {
+            wall_ms as f64 / critical_ms as f64
+        };
+        let on_path: Vec<&str> = critical_path
+            .iter()
+            .map(|part| part.step.as_str())
+            .collect();
         let since = |at: Option<Timestamp>, or: u64| at.map_or(or, |at| millis(began_at, at));
         let mut timeline: Vec<Bar> = begun
             .iter()
@@ -168,7 +188,11 @@ impl Report {
                     attempts: record.attempts,
                     state: record.state,
                     critical: on_path.contains(&record.step.name.as_str()),
-                    error: record.error.as_ref().map(|e| e.message.clone()).unwrap_or_default(),
+                    error: record
+                        .error
+                        .as_ref()
+                        .map(|e| e.message.clone())
+                        .unwrap_or_default(),
                 }
             })
             .collect();
@@ -207,14 +231,19 @@ impl Report {
 fn apps(timeline: &[Bar]) -> Vec<AppTimeline> {
     let mut by_app: BTreeMap<&str, Vec<&Bar>> = BTreeMap::new();
     for bar in timeline.iter().filter(|bar| bar.verb != "fetch") {
-        let app = bar.what.rsplit_once('-').map_or(bar.what.as_str(), |(app, _)| app);
+        let app = bar
+            .what
+            .rsplit_once('-')
+            .map_or(bar.what.as_str(), |(app, _)| app);
         by_app.entry(app).or_default().push(bar);
     }
     let line = |(app, bars): (&str, Vec<&Bar>)| {
         let mut instances: Vec<&str> = bars.iter().map(|bar| bar.what.as_str()).collect();
         instances.sort_unstable();
         instances.dedup();
-        let ready = bars.iter().filter(|bar| bar.verb == "ready" && bar.state == StepState::Succeeded);
+        let ready = bars
+            .iter()
+            .filter(|bar| bar.verb == "ready" && bar.state == StepState::Succeeded);
         AppTimeline {
             app: app.to_owned(),
             layer: bars.iter().map(|bar| bar.layer).max().unwrap_or(0),

@@ -26,8 +26,17 @@ pub(super) fn write(report: &Report) -> String {
     );
     text.push_str("\nCritical path\n");
     for part in &report.critical_path {
-        let waited = if part.waiting_ms > 0 { format!("  (waited {})", time(part.waiting_ms)) } else { String::new() };
-        let _ = writeln!(text, "  {:>10}  {}{waited}", time(part.running_ms), part.step);
+        let waited = if part.waiting_ms > 0 {
+            format!("  (waited {})", time(part.waiting_ms))
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            text,
+            "  {:>10}  {}{waited}",
+            time(part.running_ms),
+            part.step
+        );
     }
     text.push_str("\nOperation    steps  success  retries         p50         p99\n");
     for row in &report.operations {

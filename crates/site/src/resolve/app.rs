@@ -302,7 +302,10 @@ fn missing_package(catalog: &dyn Catalog, req: &VersionReq) -> (String, String) 
         return (message, format!("there are: {}", list(&versions)));
     }
     let message = format!("there is no package `{}`", req.name);
-    let help = match nearest(req.name.as_str(), packages.iter().map(|id| id.name.as_str())) {
+    let help = match nearest(
+        req.name.as_str(),
+        packages.iter().map(|id| id.name.as_str()),
+    ) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("push it first: wright package push {}", req.name),
     };
@@ -310,7 +313,11 @@ fn missing_package(catalog: &dyn Catalog, req: &VersionReq) -> (String, String) 
 }
 
 fn list(versions: &BTreeSet<wright_model::Version>) -> String {
-    versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    versions
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// How long a start may take, where nothing is said.

@@ -180,12 +180,14 @@ fn kind(
             None
         }
         _ => {
-            let message = format!("`{}` must have exactly one of: {choices}", path[0]);
-            found.push(
-                baseline
-                    .error("one-check", path, message)
-                    .help("keep one of them"),
-            );
+            let message = format!("`{}` must have exactly one of: {choices}", path.join("."));
+            let given = parts.http.is_some() || parts.tcp.is_some() || parts.command.is_some();
+            let help = if given || parts.monitor {
+                "keep one of them"
+            } else {
+                "add one of them"
+            };
+            found.push(baseline.error("one-check", path, message).help(help));
             None
         }
     }
@@ -220,7 +222,7 @@ fn http(
     {
         let message = format!(
             "`expect.json` is not a CEL expression: {}",
-            first_line(&errors.to_string())
+            cause(&errors.to_string())
         );
         let error = baseline.error(
             "bad-expression",
@@ -246,8 +248,13 @@ fn http(
     }))
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or(text)
+/// The first error of a CEL parser without its prefix and its list of tokens.
+fn cause(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or(text);
+    let line = line
+        .split_once("Syntax error: ")
+        .map_or(line, |(_, error)| error);
+    line.split(" expecting ").next().unwrap_or(line)
 }
 
 #[cfg(test)]

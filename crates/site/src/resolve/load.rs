@@ -13,10 +13,11 @@ use crate::{
     nearest::nearest,
 };
 
+/// The site file and its baselines.
+type Files = (Read<SiteFile>, Vec<Read<Baseline>>);
+
 /// Reads the site file and every baseline it names.
-pub(super) fn load(
-    bundle: &Bundle,
-) -> Result<(Read<SiteFile>, Vec<Read<Baseline>>), Vec<Diagnostic>> {
+pub(super) fn load(bundle: &Bundle) -> Result<Files, Vec<Diagnostic>> {
     let site = site_file(bundle)?;
     let schema = schema::baseline();
     let mut found = Vec::new();
@@ -38,7 +39,7 @@ pub(super) fn load(
                 }
                 Ok(documents) => {
                     for document in documents {
-                        read(document, &schema, &mut found).map(|b| baselines.push(b));
+                        baselines.extend(read(document, &schema, &mut found));
                     }
                 }
                 Err(error) => found.push(error),
