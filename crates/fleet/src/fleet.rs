@@ -129,7 +129,7 @@ impl Fleet {
     }
 
     /// Whether a host's agent is connected.
-    pub fn is_connected(&self, host: &Name) -> bool {
+    pub fn is_connected(&self, host: &str) -> bool {
         self.0
             .state()
             .seats
@@ -159,7 +159,7 @@ impl Fleet {
     }
 
     /// The last thing heard of an instance from one host.
-    pub fn status_on(&self, host: &Name, instance: &InstanceId) -> Option<InstanceStatus> {
+    pub fn status_on(&self, host: &str, instance: &InstanceId) -> Option<InstanceStatus> {
         self.0
             .state()
             .seats

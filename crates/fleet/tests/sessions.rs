@@ -46,7 +46,7 @@ async fn an_agent_that_says_hello_is_connected_until_it_goes() {
         version: "1.0.0".into(),
     };
     assert_eq!(events.recv().await, Some(connected));
-    assert!(served.fleet.is_connected(&name("h1")));
+    assert!(served.fleet.is_connected("h1"));
     drop(agent);
     assert_eq!(
         events.recv().await,
