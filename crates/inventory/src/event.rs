@@ -64,7 +64,10 @@ pub struct EventWatch {
 
 impl EventWatch {
     pub(crate) fn new(watch: Watch) -> Self {
-        EventWatch { watch, waiting: VecDeque::new() }
+        EventWatch {
+            watch,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// The next event; `None` when the store was closed.

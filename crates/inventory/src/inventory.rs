@@ -2,8 +2,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use wright_store::{Entry, Guard, Range, Revision, SharedStore};
 
 use crate::{
-    Event, EventWatch, InventoryError, Past, Put, Resource, ResourceWatch, delete_operations, error::shape, event,
-    resource,
+    Event, EventWatch, InventoryError, Past, Put, Resource, ResourceWatch, delete_operations,
+    error::shape, event, resource,
 };
 
 /// How many entries are read at once.
@@ -34,8 +34,15 @@ impl Inventory {
     ///
     /// # Errors
     /// Where the store fails, or the body is not a `T`.
-    pub async fn get_as<T: DeserializeOwned>(&self, kind: &str, name: &str) -> Result<Option<T>, InventoryError> {
-        self.get(kind, name).await?.map(body).transpose()
+    pub async fn get_as<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<T>, InventoryError> {
+        self.get(kind, name)
+            .await?
+            .map(Resource::body_as)
+            .transpose()
     }
 
     /// All resources of a kind at one revision, by name.
@@ -52,15 +59,22 @@ impl Inventory {
     /// # Errors
     /// Where the store fails, or a body is not a `T`.
     pub async fn list_as<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, InventoryError> {
-        self.list(kind).await?.into_iter().map(body).collect()
+        self.list(kind)
+            .await?
+            .into_iter()
+            .map(Resource::body_as)
+            .collect()
     }
 
     /// The names and bodies of all resources of a kind, by name.
     ///
     /// # Errors
     /// Where the store fails, or a body is not a `T`.
-    pub async fn list_named_as<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<(String, T)>, InventoryError> {
-        let named = |resource: Resource| Ok((resource.name.clone(), body(resource)?));
+    pub async fn list_named_as<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+    ) -> Result<Vec<(String, T)>, InventoryError> {
+        let named = |resource: Resource| Ok((resource.name.clone(), resource.body_as()?));
         self.list(kind).await?.into_iter().map(named).collect()
     }
 
@@ -97,7 +111,9 @@ impl Inventory {
     /// Where the store fails.
     pub async fn delete(&self, kind: &str, name: &str) -> Result<(), InventoryError> {
         if self.get(kind, name).await?.is_some() {
-            self.store.commit(Vec::new(), delete_operations(kind, name)).await?;
+            self.store
+                .commit(Vec::new(), delete_operations(kind, name))
+                .await?;
         }
         Ok(())
     }
@@ -109,7 +125,8 @@ impl Inventory {
     pub async fn history(&self, kind: &str, name: &str) -> Result<Vec<Past>, InventoryError> {
         let entries = self.read_all(resource::history_range(kind, name)).await?;
         let read = |entry: &Entry| {
-            serde_json::from_slice(&entry.value).map_err(shape(format!("the history of {kind}/{name}")))
+            serde_json::from_slice(&entry.value)
+                .map_err(shape(format!("the history of {kind}/{name}")))
         };
         entries.iter().map(read).collect()
     }
@@ -118,8 +135,14 @@ impl Inventory {
     ///
     /// # Errors
     /// Where the store fails, or the revision is no longer kept.
-    pub async fn watch(&self, kind: &str, after: Revision) -> Result<ResourceWatch, InventoryError> {
-        Ok(ResourceWatch::new(self.store.watch(resource::kind_range(kind), after).await?))
+    pub async fn watch(
+        &self,
+        kind: &str,
+        after: Revision,
+    ) -> Result<ResourceWatch, InventoryError> {
+        Ok(ResourceWatch::new(
+            self.store.watch(resource::kind_range(kind), after).await?,
+        ))
     }
 
     /// Records an event.
@@ -127,7 +150,9 @@ impl Inventory {
     /// # Errors
     /// Where the store fails.
     pub async fn record(&self, event: &Event) -> Result<(), InventoryError> {
-        self.store.commit(Vec::new(), vec![event.operation()?]).await?;
+        self.store
+            .commit(Vec::new(), vec![event.operation()?])
+            .await?;
         Ok(())
     }
 
@@ -138,7 +163,10 @@ impl Inventory {
     pub async fn newest_events(&self, limit: usize) -> Result<Vec<Event>, InventoryError> {
         let entries = self.read_all(event::range()).await?;
         let first = entries.len().saturating_sub(limit);
-        entries[first..].iter().map(|entry| Event::read(&entry.value)).collect()
+        entries[first..]
+            .iter()
+            .map(|entry| Event::read(&entry.value))
+            .collect()
     }
 
     /// Events from now on.
@@ -147,7 +175,9 @@ impl Inventory {
     /// Where the store fails.
     pub async fn watch_events(&self) -> Result<EventWatch, InventoryError> {
         let now = self.store.revision().await?;
-        Ok(EventWatch::new(self.store.watch(event::range(), now).await?))
+        Ok(EventWatch::new(
+            self.store.watch(event::range(), now).await?,
+        ))
     }
 
     /// Forgets all but the newest `keep` events.
@@ -156,9 +186,20 @@ impl Inventory {
     /// Where the store fails.
     pub async fn trim_events(&self, keep: usize) -> Result<(), InventoryError> {
         let entries = self.read_all(event::range()).await?;
-        let Some(first) = entries.len().checked_sub(keep).and_then(|gone| entries.get(gone)) else { return Ok(()) };
-        let gone = Range { start: event::range().start, end: Some(first.key.clone()) };
-        self.store.commit(Vec::new(), vec![wright_store::Operation::DeleteRange(gone)]).await?;
+        let Some(first) = entries
+            .len()
+            .checked_sub(keep)
+            .and_then(|gone| entries.get(gone))
+        else {
+            return Ok(());
+        };
+        let gone = Range {
+            start: event::range().start,
+            end: Some(first.key.clone()),
+        };
+        self.store
+            .commit(Vec::new(), vec![wright_store::Operation::DeleteRange(gone)])
+            .await?;
         Ok(())
     }
 
@@ -170,12 +211,10 @@ impl Inventory {
             let page = self.store.range(range.clone(), PAGE, at).await?;
             at = Some(page.revision);
             entries.extend(page.entries);
-            let Some(last) = entries.last().filter(|_| page.more) else { return Ok(entries) };
+            let Some(last) = entries.last().filter(|_| page.more) else {
+                return Ok(entries);
+            };
             range.start = [&last.key[..], b"\0"].concat().into();
         }
     }
-}
-
-fn body<T: DeserializeOwned>(resource: Resource) -> Result<T, InventoryError> {
-    serde_json::from_value(resource.body).map_err(shape(format!("{}/{}", resource.kind, resource.name)))
 }

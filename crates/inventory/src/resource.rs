@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 use wright_store::{Entry, Operation, Range, Revision};
@@ -46,6 +46,14 @@ struct Stored {
 }
 
 impl Resource {
+    /// The body as what it should be.
+    ///
+    /// # Errors
+    /// Where it is something else.
+    pub fn body_as<T: DeserializeOwned>(self) -> Result<T, InventoryError> {
+        serde_json::from_value(self.body).map_err(shape(format!("{}/{}", self.kind, self.name)))
+    }
+
     /// Reads a resource from its entry.
     pub(crate) fn from_entry(entry: &Entry) -> Result<Self, InventoryError> {
         let key = String::from_utf8_lossy(&entry.key).into_owned();
@@ -53,8 +61,19 @@ impl Resource {
         let mut parts = key.splitn(3, '/').skip(1);
         let mut part = || parts.next().unwrap_or_default().to_owned();
         let (kind, name) = (part(), part());
-        let Stored { labels, body, updated_at } = stored;
-        Ok(Resource { kind, name, labels, body, revision: entry.modified, updated_at })
+        let Stored {
+            labels,
+            body,
+            updated_at,
+        } = stored;
+        Ok(Resource {
+            kind,
+            name,
+            labels,
+            body,
+            revision: entry.modified,
+            updated_at,
+        })
     }
 }
 
@@ -72,11 +91,20 @@ impl Put {
     ///
     /// # Errors
     /// Where the kind or name cannot be part of a key, or the body cannot be written as JSON.
-    pub fn new<T: Serialize + ?Sized>(kind: &str, name: &str, body: &T) -> Result<Self, InventoryError> {
+    pub fn new<T: Serialize + ?Sized>(
+        kind: &str,
+        name: &str,
+        body: &T,
+    ) -> Result<Self, InventoryError> {
         check(kind)?;
         check(name)?;
         let body = serde_json::to_value(body).map_err(shape(format!("{kind}/{name}")))?;
-        Ok(Put { kind: kind.to_owned(), name: name.to_owned(), labels: BTreeMap::new(), body })
+        Ok(Put {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            body,
+        })
     }
 
     /// With a label.
@@ -98,9 +126,16 @@ impl Put {
     pub fn operations(self) -> Result<Vec<Operation>, InventoryError> {
         let now = Timestamp::now();
         let what = format!("{}/{}", self.kind, self.name);
-        let past = Past { at: now, body: Some(self.body.clone()) };
+        let past = Past {
+            at: now,
+            body: Some(self.body.clone()),
+        };
         let past = serde_json::to_vec(&past).map_err(shape(what.clone()))?;
-        let stored = Stored { labels: self.labels, body: self.body, updated_at: now };
+        let stored = Stored {
+            labels: self.labels,
+            body: self.body,
+            updated_at: now,
+        };
         let stored = serde_json::to_vec(&stored).map_err(shape(what))?;
         Ok(vec![
             Operation::put(key(&self.kind, &self.name), stored),
@@ -111,10 +146,16 @@ impl Put {
 
 /// The store operations that remove a resource and note it in its history.
 pub fn delete_operations(kind: &str, name: &str) -> Vec<Operation> {
-    let past = Past { at: Timestamp::now(), body: None };
+    let past = Past {
+        at: Timestamp::now(),
+        body: None,
+    };
     // Two plain fields: JSON cannot fail.
     let past = serde_json::to_vec(&past).unwrap_or_default();
-    vec![Operation::Delete(key(kind, name).into()), Operation::put(history_key(kind, name), past)]
+    vec![
+        Operation::Delete(key(kind, name).into()),
+        Operation::put(history_key(kind, name), past),
+    ]
 }
 
 fn check(part: &str) -> Result<(), InventoryError> {

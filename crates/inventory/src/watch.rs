@@ -24,7 +24,10 @@ pub struct ResourceWatch {
 
 impl ResourceWatch {
     pub(crate) fn new(watch: Watch) -> Self {
-        ResourceWatch { watch, waiting: VecDeque::new() }
+        ResourceWatch {
+            watch,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// The next change; `None` when the store was closed.
@@ -47,7 +50,15 @@ impl ResourceWatch {
 fn read(change: &Change) -> Result<ResourceChange, InventoryError> {
     Ok(ResourceChange {
         revision: change.revision,
-        before: change.before.as_ref().map(Resource::from_entry).transpose()?,
-        after: change.after.as_ref().map(Resource::from_entry).transpose()?,
+        before: change
+            .before
+            .as_ref()
+            .map(Resource::from_entry)
+            .transpose()?,
+        after: change
+            .after
+            .as_ref()
+            .map(Resource::from_entry)
+            .transpose()?,
     })
 }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, CpuShare, Digest, Name, PackageId, Span, NameError};
+use crate::{ByteSize, CpuShare, Digest, Name, NameError, PackageId, Span};
 
 /// Which instance: its site and its name there, such as `shop/catalog-2`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,7 +26,10 @@ impl FromStr for InstanceId {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (site, name) = text.split_once('/').unwrap_or((text, ""));
-        Ok(InstanceId { site: site.parse()?, name: name.parse()? })
+        Ok(InstanceId {
+            site: site.parse()?,
+            name: name.parse()?,
+        })
     }
 }
 

@@ -29,7 +29,12 @@ impl FromStr for Name {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let refuse = |why| Err(NameError { text: text.chars().take(80).collect(), why });
+        let refuse = |why| {
+            Err(NameError {
+                text: text.chars().take(80).collect(),
+                why,
+            })
+        };
         if text.is_empty() {
             return refuse("it is empty");
         }
@@ -42,7 +47,10 @@ impl FromStr for Name {
         if text.ends_with('-') {
             return refuse("it ends with a hyphen");
         }
-        if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        if !text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
             return refuse("it has a character that is not allowed");
         }
         Ok(Name(text.to_owned()))

@@ -38,7 +38,11 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
         match numbers(text).as_deref() {
-            Some(&[major, minor, patch]) => Ok(Version { major, minor, patch }),
+            Some(&[major, minor, patch]) => Ok(Version {
+                major,
+                minor,
+                patch,
+            }),
             _ => Err(VersionError {
                 text: text.chars().take(80).collect(),
                 expected: "a version such as 1.4.0",
@@ -95,7 +99,9 @@ impl FromStr for VersionReq {
         };
         let (name, version) = text.split_once('@').ok_or_else(refuse)?;
         let name = name.parse().map_err(|_| refuse())?;
-        let prefix = numbers(version).filter(|n| n.len() <= 3).ok_or_else(refuse)?;
+        let prefix = numbers(version)
+            .filter(|n| n.len() <= 3)
+            .ok_or_else(refuse)?;
         Ok(VersionReq { name, prefix })
     }
 }
@@ -203,7 +209,14 @@ mod tests {
         let req: VersionReq = "catalog@1.4".parse().unwrap();
         assert!(req.matches("1.4.7".parse().unwrap()));
         assert!(!req.matches("1.40.0".parse().unwrap()));
-        for bad in ["catalog", "catalog@", "catalog@1.2.3.4", "@1", "catalog@v1", "catalog@1."] {
+        for bad in [
+            "catalog",
+            "catalog@",
+            "catalog@1.2.3.4",
+            "@1",
+            "catalog@v1",
+            "catalog@1.",
+        ] {
             assert!(bad.parse::<VersionReq>().is_err(), "{bad}");
         }
     }

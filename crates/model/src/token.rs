@@ -39,7 +39,10 @@ fn parse(inner: &str) -> Option<Token> {
         return Some(Token::Path(path.to_owned()));
     }
     let (app, name) = inner.strip_prefix("secret:")?.split_once('/')?;
-    Some(Token::Secret { app: app.parse().ok()?, name: name.parse().ok()? })
+    Some(Token::Secret {
+        app: app.parse().ok()?,
+        name: name.parse().ok()?,
+    })
 }
 
 /// Replaces every token for which `value` has an answer; others stay as they are.
@@ -84,12 +87,21 @@ mod tests {
 
     #[test]
     fn tokens_are_found_and_replaced() {
-        let secret = Token::Secret { app: "db".parse().unwrap(), name: "password".parse().unwrap() };
-        let text = format!("a={secret} b={} c=@wright{{what", Token::Path("data".into()));
+        let secret = Token::Secret {
+            app: "db".parse().unwrap(),
+            name: "password".parse().unwrap(),
+        };
+        let text = format!(
+            "a={secret} b={} c=@wright{{what",
+            Token::Path("data".into())
+        );
         assert_eq!(find(&text).len(), 2);
         let replaced = replace(&text, |token| {
             Ok::<_, std::convert::Infallible>((*token == secret).then(|| "s3".to_owned()))
         });
-        assert_eq!(replaced.unwrap(), "a=s3 b=@wright{path:data} c=@wright{what");
+        assert_eq!(
+            replaced.unwrap(),
+            "a=s3 b=@wright{path:data} c=@wright{what"
+        );
     }
 }

@@ -12,19 +12,29 @@ pub struct UnitError {
 
 impl UnitError {
     fn new(text: &str, expected: &'static str) -> Self {
-        UnitError { text: text.chars().take(80).collect(), expected }
+        UnitError {
+            text: text.chars().take(80).collect(),
+            expected,
+        }
     }
 }
 
 /// A number of bytes, written with its unit: `512KiB`, `128MiB`, `2GiB`, `1TiB`, `100B`.
 ///
 /// Binary units only (IEC 80000-13); at most 1 PiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(u64);
 
-const BYTE_UNITS: [(&str, u64); 5] =
-    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const BYTE_UNITS: [(&str, u64); 5] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
 
 impl ByteSize {
     /// From a count of bytes.
@@ -48,7 +58,11 @@ impl FromStr for ByteSize {
             .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))
             .ok_or_else(refuse)?;
         let count: u64 = digits.trim_end().parse().map_err(|_| refuse())?;
-        count.checked_mul(factor).filter(|bytes| *bytes <= 1 << 50).map(ByteSize).ok_or_else(refuse)
+        count
+            .checked_mul(factor)
+            .filter(|bytes| *bytes <= 1 << 50)
+            .map(ByteSize)
+            .ok_or_else(refuse)
     }
 }
 
@@ -65,12 +79,19 @@ impl fmt::Display for ByteSize {
 /// A length of time, written with its unit: `250ms`, `60s`, `5m`, `2h`, `7d`.
 ///
 /// Whole milliseconds; at most 366 days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(u64);
 
-const TIME_UNITS: [(&str, u64); 5] =
-    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const TIME_UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 
 impl Span {
     /// From whole seconds.
@@ -98,16 +119,28 @@ impl FromStr for Span {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let refuse = || UnitError::new(text, "a length of time with its unit, such as 500ms, 60s or 5m");
+        let refuse = || {
+            UnitError::new(
+                text,
+                "a length of time with its unit, such as 500ms, 60s or 5m",
+            )
+        };
         let (digits, factor) = TIME_UNITS
             .iter()
             .find_map(|(unit, factor)| {
                 let digits = text.strip_suffix(unit)?.trim_end();
-                digits.bytes().all(|b| b.is_ascii_digit()).then_some((digits, *factor))
+                digits
+                    .bytes()
+                    .all(|b| b.is_ascii_digit())
+                    .then_some((digits, *factor))
             })
             .ok_or_else(refuse)?;
         let count: u64 = digits.parse().map_err(|_| refuse())?;
-        count.checked_mul(factor).filter(|ms| *ms <= 366 * 86_400_000).map(Span).ok_or_else(refuse)
+        count
+            .checked_mul(factor)
+            .filter(|ms| *ms <= 366 * 86_400_000)
+            .map(Span)
+            .ok_or_else(refuse)
     }
 }
 
@@ -123,7 +156,9 @@ impl fmt::Display for Span {
 }
 
 /// A share of processors in thousandths of one: `0.5` is half a processor. At most 1,024 of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct CpuShare(u32);
 
@@ -147,7 +182,10 @@ impl TryFrom<f64> for CpuShare {
             // In range, so the rounded value fits.
             Ok(CpuShare((processors * 1000.0).round() as u32))
         } else {
-            Err(UnitError::new(&processors.to_string(), "a number of processors between 0 and 1024"))
+            Err(UnitError::new(
+                &processors.to_string(),
+                "a number of processors between 0 and 1024",
+            ))
         }
     }
 }

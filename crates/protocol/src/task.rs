@@ -144,7 +144,11 @@ pub struct Fault {
 impl Fault {
     /// A fault without evidence.
     pub fn new(blame: Blame, message: impl Into<String>) -> Self {
-        Fault { blame, message: message.into(), evidence: Vec::new() }
+        Fault {
+            blame,
+            message: message.into(),
+            evidence: Vec::new(),
+        }
     }
 
     /// The same with the lines that show it.
@@ -154,4 +158,3 @@ impl Fault {
         self
     }
 }
-

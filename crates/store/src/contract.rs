@@ -55,7 +55,10 @@ impl Range {
         if let Some(last) = end.last_mut() {
             *last += 1;
         }
-        Range { start, end: (!end.is_empty()).then(|| end.into()) }
+        Range {
+            start,
+            end: (!end.is_empty()).then(|| end.into()),
+        }
     }
 
     /// Exactly one key.
@@ -63,7 +66,10 @@ impl Range {
         let start = key.into();
         let mut end = start.to_vec();
         end.push(0);
-        Range { start, end: Some(end.into()) }
+        Range {
+            start,
+            end: Some(end.into()),
+        }
     }
 
     /// Whether a key is in the range.
@@ -108,7 +114,11 @@ pub enum Operation {
 impl Operation {
     /// A put without a lease.
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Operation::Put { key: key.into(), value: value.into(), lease: None }
+        Operation::Put {
+            key: key.into(),
+            value: value.into(),
+            lease: None,
+        }
     }
 }
 
@@ -230,11 +240,20 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn get(&self, key: &[u8]) -> Result<Option<Entry>, StoreError>;
 
     /// A page of at most `limit` keys (0: no limit), at the newest revision or a kept one.
-    async fn range(&self, range: Range, limit: usize, at: Option<Revision>) -> Result<Page, StoreError>;
+    async fn range(
+        &self,
+        range: Range,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<Page, StoreError>;
 
     /// Writes all operations if all guards are true, and answers with the new revision once the
     /// commit is durable. A later operation on the same key of one commit wins.
-    async fn commit(&self, guards: Vec<Guard>, operations: Vec<Operation>) -> Result<Revision, StoreError>;
+    async fn commit(
+        &self,
+        guards: Vec<Guard>,
+        operations: Vec<Operation>,
+    ) -> Result<Revision, StoreError>;
 
     /// Every commit after `after` that touches the range: once, in order, with before and after.
     async fn watch(&self, range: Range, after: Revision) -> Result<Watch, StoreError>;

@@ -16,14 +16,22 @@ impl Lock {
     /// Takes the lock, or says who has it.
     pub fn take(directory: &Path) -> Result<Self, String> {
         let path = directory.join("store.lock");
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
         let mut file = opened.map_err(|error| format!("{}: {error}", path.display()))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
-                return Err(format!("process {} has it open; stop that one, or use another directory", holder.trim()));
+                return Err(format!(
+                    "process {} has it open; stop that one, or use another directory",
+                    holder.trim()
+                ));
             }
             Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display())),
         }

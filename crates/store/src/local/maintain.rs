@@ -1,8 +1,14 @@
 //! Looking after a store: checks and backups.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
 use super::{FILE, engine, schema};
 use crate::{Revision, StoreError};
@@ -20,10 +26,46 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { keys, newest, oldest } = self;
-        write!(f, "the store is whole: {keys} keys, revision {newest}, history from revision {oldest}")
+        let Summary {
+            keys,
+            newest,
+            oldest,
+        } = self;
+        write!(
+            f,
+            "the store is whole: {keys} keys, revision {newest}, history from revision {oldest}"
+        )
     }
 }
+
+/// What must never be found: how it is called, and the SQL that counts it.
+const BREACHES: [(&str, &str); 5] = [
+    (
+        "changes newer than the newest revision",
+        "SELECT COUNT(*) FROM history WHERE revision > (SELECT value FROM meta WHERE name = 'revision')",
+    ),
+    (
+        "keys that differ from their history",
+        "SELECT COUNT(*) FROM entry AS e WHERE NOT EXISTS (SELECT 1 FROM history AS h
+         WHERE h.key = e.key AND h.revision = e.modified AND h.value = e.value AND h.created = e.created
+           AND h.version = e.version AND h.lease IS e.lease)",
+    ),
+    (
+        "keys that their history has and the store has not, or has older",
+        "SELECT COUNT(*) FROM history AS h WHERE h.value IS NOT NULL
+         AND NOT EXISTS (SELECT 1 FROM history AS l WHERE l.key = h.key AND l.revision > h.revision)
+         AND NOT EXISTS (SELECT 1 FROM entry AS e WHERE e.key = h.key AND e.modified = h.revision)",
+    ),
+    (
+        "keys that were removed and are still there",
+        "SELECT COUNT(*) FROM history AS h JOIN entry AS e ON e.key = h.key
+         WHERE h.value IS NULL AND h.revision >= e.modified",
+    ),
+    (
+        "keys on a lease that does not exist",
+        "SELECT COUNT(*) FROM entry WHERE lease IS NOT NULL AND lease NOT IN (SELECT id FROM lease)",
+    ),
+];
 
 fn open(directory: &Path) -> Result<Connection, StoreError> {
     schema::open_reader(&directory.join(FILE)).map_err(|error| StoreError::Open {
@@ -33,42 +75,98 @@ fn open(directory: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Proves that a store is whole: the file's own structure, and that what is there now agrees with
-/// the history. May run while the store is in use.
+/// the history. May run while the store is in use; what it reads is one moment's state.
 ///
 /// # Errors
-/// Where it is not whole: what was found.
+/// Where there is no store, or it is not whole: what was found.
 pub fn check(directory: &Path) -> Result<Summary, StoreError> {
-    let connection = open(directory)?;
-    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(engine);
-    let said: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(engine)?;
+    let mut connection = open(directory)?;
+    let moment = connection.transaction().map_err(engine)?;
+    let said: String = moment
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(engine)?;
     if said != "ok" {
         return Err(StoreError::Engine(format!("the file is damaged: {said}")));
     }
-    let (newest, oldest) = schema::revisions(&connection).map_err(engine)?;
-    let future = count("SELECT COUNT(*) FROM history WHERE revision > (SELECT value FROM meta WHERE name = 'revision')")?;
-    if future > 0 {
-        return Err(StoreError::Engine(format!("{future} changes are newer than the newest revision")));
+    for (what, sql) in BREACHES {
+        let found = count(&moment, sql)?;
+        if found > 0 {
+            return Err(StoreError::Engine(format!(
+                "the store is not whole: {found} {what}"
+            )));
+        }
     }
-    let differing = count(
-        "SELECT COUNT(*) FROM entry AS e WHERE NOT EXISTS (SELECT 1 FROM history AS h
-         WHERE h.key = e.key AND h.revision = e.modified AND h.value = e.value)",
-    )?;
-    if differing > 0 {
-        return Err(StoreError::Engine(format!("{differing} keys differ from their history")));
-    }
-    Ok(Summary { keys: count("SELECT COUNT(*) FROM entry")?.cast_unsigned(), newest, oldest })
+    let (newest, oldest) = schema::revisions(&moment).map_err(engine)?;
+    Ok(Summary {
+        keys: count(&moment, "SELECT COUNT(*) FROM entry")?,
+        newest,
+        oldest,
+    })
 }
 
-/// Copies a store, also while it is in use, into one file; the copy is one moment's state.
+fn count(moment: &Transaction<'_>, sql: &str) -> Result<u64, StoreError> {
+    let found: i64 = moment
+        .query_row(sql, [], |row| row.get(0))
+        .map_err(engine)?;
+    Ok(found.cast_unsigned())
+}
+
+/// Copies a store, also while it is in use, into one file that only its owner can read; the copy is
+/// one moment's state, and durable before the answer. Put as `store.db` into an empty directory, it
+/// is a store again.
 ///
 /// # Errors
 /// Where the store cannot be read, or the file exists or cannot be written.
 pub fn backup(directory: &Path, file: &Path) -> Result<(), StoreError> {
     if file.exists() {
-        return Err(StoreError::Engine(format!("{} exists: name a new file", file.display())));
+        return Err(StoreError::Engine(format!(
+            "{} exists: name a new file",
+            file.display()
+        )));
     }
     let connection = open(directory)?;
-    let name = file.to_str().ok_or_else(|| StoreError::Engine(format!("{}: not UTF-8", file.display())))?;
-    connection.execute("VACUUM INTO ?1", [name]).map_err(engine)?;
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let copied = copy(&connection, &partial).and_then(|()| {
+        // Only a whole copy ever has the name that was asked for.
+        settle(&partial, file).map_err(|error| failed(file, &error))
+    });
+    if copied.is_err() {
+        // The reason for the failure is the better message than that of its remains.
+        let _ = fs::remove_file(&partial);
+    }
+    copied
+}
+
+fn copy(connection: &Connection, partial: &Path) -> Result<(), StoreError> {
+    let name = partial
+        .to_str()
+        .ok_or_else(|| failed(partial, &"not UTF-8"))?;
+    // SQLite takes an empty file, so that it is private from the beginning.
+    let made = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(partial);
+    made.map_err(|error| failed(partial, &error))?;
+    connection
+        .execute("VACUUM INTO ?1", [name])
+        .map_err(engine)?;
     Ok(())
+}
+
+fn settle(partial: &Path, file: &Path) -> io::Result<()> {
+    // SQLite leaves it to the caller to bring the copy to the disk.
+    File::open(partial)?.sync_all()?;
+    fs::rename(partial, file)?;
+    let directory = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn failed(file: &Path, error: &dyn fmt::Display) -> StoreError {
+    StoreError::Engine(format!("{}: {error}", file.display()))
 }

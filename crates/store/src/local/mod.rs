@@ -5,6 +5,8 @@
 //! fsync. Readers never wait for the writer (WAL). Recent commits are kept in memory for watches; a
 //! watch that falls behind them reads on from the history table.
 
+mod commit;
+mod lease;
 mod lock;
 mod maintain;
 mod read;
@@ -14,18 +16,24 @@ mod watch;
 mod write;
 
 use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc as channel},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
 
 pub use self::maintain::{Summary, backup, check};
-use self::{lock::Lock, read::Readers, recent::Recent, write::Command};
+use self::{
+    lock::Lock,
+    read::Readers,
+    recent::Recent,
+    write::{Commands, Request},
+};
 use crate::{
-    Entry, Guard, LeaseId, MAX_KEY, MAX_OPERATIONS, MAX_VALUE, Operation, Page, Range, Revision, SharedStore, Store,
-    StoreError, Watch,
+    Entry, Guard, LeaseId, MAX_KEY, MAX_OPERATIONS, MAX_VALUE, Operation, Page, Range, Revision,
+    SharedStore, Store, StoreError, Watch,
 };
 
 /// The name of the database file in the store's directory.
@@ -36,11 +44,18 @@ const FILE: &str = "store.db";
 /// # Errors
 /// Where the URL names no engine, another process has the directory, or it cannot be used.
 pub async fn open(url: &str) -> Result<SharedStore, StoreError> {
-    let refuse = |reason: &str| StoreError::Open { url: url.to_owned(), reason: reason.to_owned() };
+    let refuse = |reason: &str| StoreError::Open {
+        url: url.to_owned(),
+        reason: reason.to_owned(),
+    };
     if url.starts_with("etcd:") {
-        return Err(refuse("this version has no etcd engine; `file:DIR` keeps the store in a directory"));
+        return Err(refuse(
+            "this version has no etcd engine; `file:DIR` keeps the store in a directory",
+        ));
     }
-    let directory = url.strip_prefix("file:").filter(|directory| !directory.is_empty());
+    let directory = url
+        .strip_prefix("file:")
+        .filter(|directory| !directory.is_empty());
     let directory = PathBuf::from(directory.ok_or_else(|| refuse("`file:DIR` was expected"))?);
     let url = url.to_owned();
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(&directory, &url)).await;
@@ -52,9 +67,10 @@ fn engine(error: impl std::fmt::Display) -> StoreError {
     StoreError::Engine(error.to_string())
 }
 
+/// The commands come first: the writer has ended before the lock is given up.
 #[derive(Debug)]
 struct LocalStore {
-    commands: channel::Sender<Command>,
+    commands: Commands,
     readers: Arc<Readers>,
     recent: Arc<Recent>,
     _lock: Lock,
@@ -62,35 +78,53 @@ struct LocalStore {
 
 impl LocalStore {
     fn open(directory: &Path, url: &str) -> Result<Self, StoreError> {
-        let refuse = |reason: String| StoreError::Open { url: url.to_owned(), reason };
-        std::fs::create_dir_all(directory).map_err(|error| refuse(error.to_string()))?;
+        let refuse = |reason: String| StoreError::Open {
+            url: url.to_owned(),
+            reason,
+        };
+        let failed = |error: &dyn std::fmt::Display| refuse(error.to_string());
+        // What is in the store is for its owner only.
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory);
+        made.map_err(|error| failed(&error))?;
         let lock = Lock::take(directory).map_err(refuse)?;
         let file = directory.join(FILE);
-        let connection = schema::open_writer(&file).map_err(|error| refuse(error.to_string()))?;
-        let (newest, oldest) = schema::revisions(&connection).map_err(|error| refuse(error.to_string()))?;
+        let connection = schema::open_writer(&file).map_err(|error| failed(&error))?;
+        let (newest, oldest) = schema::revisions(&connection).map_err(|error| failed(&error))?;
         let recent = Arc::new(Recent::new(newest, oldest));
-        let (commands, receiver) = channel::channel();
-        let writer = write::Writer::new(connection, receiver, recent.clone()).map_err(|error| refuse(error.to_string()))?;
-        std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|error| refuse(error.to_string()))?;
-        Ok(LocalStore { commands, readers: Arc::new(Readers::new(file)), recent, _lock: lock })
-    }
-
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
-    ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let commands = write::start(connection, recent.clone()).map_err(|error| failed(&error))?;
+        Ok(LocalStore {
+            commands,
+            readers: Arc::new(Readers::new(file)),
+            recent,
+            _lock: lock,
+        })
     }
 }
 
 fn within_limits(guards: &[Guard], operations: &[Operation]) -> Result<(), StoreError> {
-    let limit = |what, size, limit| if size > limit { Err(StoreError::TooLarge { what, size, limit }) } else { Ok(()) };
-    limit("the number of guards and operations of a commit", guards.len() + operations.len(), MAX_OPERATIONS)?;
+    let limit = |what, size, limit| {
+        if size > limit {
+            Err(StoreError::TooLarge { what, size, limit })
+        } else {
+            Ok(())
+        }
+    };
+    limit(
+        "the number of guards and operations of a commit",
+        guards.len() + operations.len(),
+        MAX_OPERATIONS,
+    )?;
+    for guard in guards {
+        let (Guard::Absent(key)
+        | Guard::Exists(key)
+        | Guard::Modified(key, _)
+        | Guard::Version(key, _)
+        | Guard::Value(key, _)) = guard;
+        limit("a key, in bytes,", key.len(), MAX_KEY)?;
+    }
     for operation in operations {
         match operation {
             Operation::Put { key, value, .. } => {
@@ -111,15 +145,28 @@ impl Store for LocalStore {
         Ok(page.entries.into_iter().next())
     }
 
-    async fn range(&self, range: Range, limit: usize, at: Option<Revision>) -> Result<Page, StoreError> {
+    async fn range(
+        &self,
+        range: Range,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<Page, StoreError> {
         let readers = self.readers.clone();
         let read = tokio::task::spawn_blocking(move || readers.range(&range, limit, at));
-        read.await.map_err(engine)?
+        let page = read.await.map_err(engine)??;
+        self.recent.announced(page.revision).await;
+        Ok(page)
     }
 
-    async fn commit(&self, guards: Vec<Guard>, operations: Vec<Operation>) -> Result<Revision, StoreError> {
+    async fn commit(
+        &self,
+        guards: Vec<Guard>,
+        operations: Vec<Operation>,
+    ) -> Result<Revision, StoreError> {
         within_limits(&guards, &operations)?;
-        self.ask(|reply| Command::Commit { guards, operations, reply }).await
+        self.commands
+            .ask(Request::Commit { guards, operations })
+            .await
     }
 
     async fn watch(&self, range: Range, after: Revision) -> Result<Watch, StoreError> {
@@ -131,18 +178,24 @@ impl Store for LocalStore {
     }
 
     async fn lease_grant(&self, ttl_seconds: u32) -> Result<LeaseId, StoreError> {
-        self.ask(|reply| Command::Grant { ttl_seconds, reply }).await
+        self.commands
+            .ask(Request::Grant { ttl_seconds })
+            .await
+            .map(LeaseId)
     }
 
     async fn lease_keep_alive(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.ask(|reply| Command::KeepAlive { lease, reply }).await
+        self.commands.ask(Request::KeepAlive(lease)).await.map(drop)
     }
 
     async fn lease_revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Revoke { lease, reply }).await
+        self.commands.ask(Request::Revoke(lease)).await.map(drop)
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Compact { before, reply }).await
+        self.commands
+            .ask(Request::Compact { before })
+            .await
+            .map(drop)
     }
 }

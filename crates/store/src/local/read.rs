@@ -35,10 +35,16 @@ pub(super) struct Readers {
 impl Readers {
     /// On this database file.
     pub fn new(file: PathBuf) -> Self {
-        Readers { file, idle: Mutex::new(Vec::new()) }
+        Readers {
+            file,
+            idle: Mutex::new(Vec::new()),
+        }
     }
 
-    fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn with<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
         let mut connection = match idle {
             Some(connection) => connection,
@@ -56,22 +62,35 @@ impl Readers {
     }
 
     /// See [`crate::Store::range`].
-    pub fn range(&self, range: &Range, limit: usize, at: Option<Revision>) -> Result<Page, StoreError> {
+    pub fn range(
+        &self,
+        range: &Range,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<Page, StoreError> {
         self.with(|connection| {
             let (newest, oldest) = schema::revisions(connection).map_err(engine)?;
             let revision = at.unwrap_or(newest);
             check_kept(revision, newest, oldest)?;
             // One more than asked for tells whether there is more.
-            let rows = if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1 };
+            let rows = if limit == 0 {
+                -1
+            } else {
+                i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
+            };
             let (start, end) = (&range.start[..], range.end.as_deref());
             let entries: Result<Vec<Entry>, _> = if revision == newest {
                 let mut statement = connection.prepare_cached(NEWEST).map_err(engine)?;
-                let found = statement.query_map(params![start, end, rows], entry).map_err(engine)?;
+                let found = statement
+                    .query_map(params![start, end, rows], entry)
+                    .map_err(engine)?;
                 found.collect()
             } else {
                 let mut statement = connection.prepare_cached(AT).map_err(engine)?;
                 let at = revision.cast_signed();
-                let found = statement.query_map(params![start, end, rows, at], entry).map_err(engine)?;
+                let found = statement
+                    .query_map(params![start, end, rows, at], entry)
+                    .map_err(engine)?;
                 found.collect()
             };
             let mut entries = entries.map_err(engine)?;
@@ -79,15 +98,24 @@ impl Readers {
             if more {
                 entries.truncate(limit);
             }
-            Ok(Page { entries, revision, more })
+            Ok(Page {
+                entries,
+                revision,
+                more,
+            })
         })
     }
 
     /// The changes of the commits after `after` up to `to` that touch the range, a commit each.
-    pub fn since(&self, range: &Range, after: Revision, to: Revision) -> Result<Vec<Changes>, StoreError> {
+    pub fn since(
+        &self,
+        range: &Range,
+        after: Revision,
+        to: Revision,
+    ) -> Result<Vec<Changes>, StoreError> {
         self.with(|connection| {
             let (newest, oldest) = schema::revisions(connection).map_err(engine)?;
-            check_history(after, newest, oldest)?;
+            check_kept(after, newest, oldest)?;
             let mut statement = connection.prepare_cached(SINCE).map_err(engine)?;
             let (start, end) = (&range.start[..], range.end.as_deref());
             let bounds = params![start, end, after.cast_signed(), to.cast_signed()];
@@ -96,8 +124,16 @@ impl Readers {
             for row in rows {
                 let (key, revision, after) = row.map_err(engine)?;
                 let before = before(connection, &key, revision)?;
-                let change = Change { revision, key, before, after };
-                match commits.last_mut().filter(|changes| changes[0].revision == revision) {
+                let change = Change {
+                    revision,
+                    key,
+                    before,
+                    after,
+                };
+                match commits
+                    .last_mut()
+                    .filter(|changes| changes[0].revision == revision)
+                {
                     Some(changes) => changes.push(change),
                     None => commits.push(vec![change]),
                 }
@@ -107,16 +143,27 @@ impl Readers {
     }
 }
 
-fn before(connection: &Connection, key: &[u8], revision: Revision) -> Result<Option<Entry>, StoreError> {
+fn before(
+    connection: &Connection,
+    key: &[u8],
+    revision: Revision,
+) -> Result<Option<Entry>, StoreError> {
     let mut statement = connection.prepare_cached(BEFORE).map_err(engine)?;
-    let mut rows = statement.query_map(params![key, revision.cast_signed()], image).map_err(engine)?;
+    let mut rows = statement
+        .query_map(params![key, revision.cast_signed()], image)
+        .map_err(engine)?;
     match rows.next() {
         Some(row) => Ok(row.map_err(engine)?.2),
         None => Ok(None),
     }
 }
 
-fn check_kept(asked: Revision, newest: Revision, oldest: Revision) -> Result<(), StoreError> {
+/// Whether the state at a revision, and every change after it, is there.
+pub(super) fn check_kept(
+    asked: Revision,
+    newest: Revision,
+    oldest: Revision,
+) -> Result<(), StoreError> {
     if asked > newest {
         return Err(StoreError::Future { asked, newest });
     }
@@ -124,11 +171,6 @@ fn check_kept(asked: Revision, newest: Revision, oldest: Revision) -> Result<(),
         return Err(StoreError::Compacted { asked, oldest });
     }
     Ok(())
-}
-
-/// Whether every change after `after` is still there.
-pub(super) fn check_history(after: Revision, newest: Revision, oldest: Revision) -> Result<(), StoreError> {
-    check_kept(after, newest, oldest)
 }
 
 /// A row as an entry: key, value, created, modified, version, lease.
@@ -139,7 +181,9 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         created: row.get::<_, i64>(2)?.cast_unsigned(),
         modified: row.get::<_, i64>(3)?.cast_unsigned(),
         version: row.get::<_, i64>(4)?.cast_unsigned(),
-        lease: row.get::<_, Option<i64>>(5)?.map(|id| LeaseId(id.cast_unsigned())),
+        lease: row
+            .get::<_, Option<i64>>(5)?
+            .map(|id| LeaseId(id.cast_unsigned())),
     })
 }
 
@@ -148,5 +192,9 @@ fn image(row: &Row<'_>) -> rusqlite::Result<(Bytes, Revision, Option<Entry>)> {
     let key = Bytes::from(row.get::<_, Vec<u8>>(0)?);
     let revision = row.get::<_, i64>(3)?.cast_unsigned();
     let removed = row.get_ref(1)? == rusqlite::types::ValueRef::Null;
-    Ok((key, revision, if removed { None } else { Some(entry(row)?) }))
+    Ok((
+        key,
+        revision,
+        if removed { None } else { Some(entry(row)?) },
+    ))
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::Revision;
 
@@ -35,7 +35,10 @@ pub(super) fn open_writer(file: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
     connection.execute_batch(TABLES)?;
-    let format: i64 = connection.query_row("SELECT value FROM meta WHERE name = 'format'", [], |row| row.get(0))?;
+    let format: i64 =
+        connection.query_row("SELECT value FROM meta WHERE name = 'format'", [], |row| {
+            row.get(0)
+        })?;
     if format > FORMAT {
         return Err(rusqlite::Error::InvalidParameterName(format!(
             "the store has format {format}, this program knows formats up to {FORMAT}: use a newer `wright`"
@@ -59,6 +62,13 @@ pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<u64>
     let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
     let value: Option<i64> = statement.query_row([name], |row| row.get(0)).optional()?;
     Ok(value.map_or(0, i64::cast_unsigned))
+}
+
+/// Writes a number into `meta`.
+pub(super) fn set_meta(connection: &Connection, name: &str, value: u64) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("UPDATE meta SET value = ?2 WHERE name = ?1")?;
+    statement.execute(params![name, value.cast_signed()])?;
+    Ok(())
 }
 
 /// The newest revision, and the oldest that is kept.

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{engine, read::{self, Readers}, recent::Recent};
+use super::{
+    engine,
+    read::{self, Readers},
+    recent::Recent,
+};
 use crate::{Changes, Range, Revision, StoreError, Watch};
 
 /// Commits that wait for a slow reader before its task waits, too.
@@ -19,7 +23,7 @@ pub(super) fn start(
     range: Range,
     after: Revision,
 ) -> Result<Watch, StoreError> {
-    read::check_history(after, recent.newest(), recent.oldest())?;
+    read::check_kept(after, recent.newest(), recent.oldest())?;
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(follow(recent, readers, range, after, sender));
     Ok(Watch::new(receiver))
@@ -40,7 +44,9 @@ async fn follow(
             changed = newest.wait_for(|newest| *newest > after) => if changed.is_err() { return },
             () = sender.closed() => return,
         }
-        let Some(recent) = recent.upgrade() else { return };
+        let Some(recent) = recent.upgrade() else {
+            return;
+        };
         let commits = match next(&recent, &readers, &range, after).await {
             Ok((commits, reached)) => {
                 after = reached;
@@ -69,7 +75,10 @@ async fn next(
 ) -> Result<(Vec<Changes>, Revision), StoreError> {
     if let Some(commits) = recent.since(after) {
         let reached = after + commits.len() as Revision;
-        let touched = commits.iter().map(|changes| in_range(changes, range)).filter(|changes| !changes.is_empty());
+        let touched = commits
+            .iter()
+            .map(|changes| in_range(changes, range))
+            .filter(|changes| !changes.is_empty());
         return Ok((touched.collect(), reached));
     }
     let to = recent.newest().min(after + STRIDE);
@@ -79,5 +88,9 @@ async fn next(
 }
 
 fn in_range(changes: &Changes, range: &Range) -> Changes {
-    changes.iter().filter(|change| range.contains(&change.key)).cloned().collect()
+    changes
+        .iter()
+        .filter(|change| range.contains(&change.key))
+        .cloned()
+        .collect()
 }

@@ -1,336 +1,298 @@
 //! The writer: one thread, commits in groups.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    io,
     sync::{Arc, mpsc as channel},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::{engine, read, recent::Recent, schema};
-use crate::{Change, Changes, Entry, Guard, LeaseId, Operation, Range, Revision, StoreError};
+use super::{commit, engine, lease::Leases, recent::Recent, schema};
+use crate::{Changes, Guard, LeaseId, Operation, Revision, StoreError};
 
 /// The most commands that share one transaction.
 const GROUP: usize = 512;
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
 /// What the writer is asked for.
 #[derive(Debug)]
-pub(super) enum Command {
-    Commit { guards: Vec<Guard>, operations: Vec<Operation>, reply: Reply<Revision> },
-    Grant { ttl_seconds: u32, reply: Reply<LeaseId> },
-    KeepAlive { lease: LeaseId, reply: Reply<()> },
-    Revoke { lease: LeaseId, reply: Reply<()> },
-    Compact { before: Revision, reply: Reply<()> },
+pub(super) enum Request {
+    Commit {
+        guards: Vec<Guard>,
+        operations: Vec<Operation>,
+    },
+    Grant {
+        ttl_seconds: u32,
+    },
+    KeepAlive(LeaseId),
+    Revoke(LeaseId),
+    Compact {
+        before: Revision,
+    },
+}
+
+/// The commit's revision or the granted lease's number; 0 for the others.
+type Answer = Result<u64, StoreError>;
+
+#[derive(Debug)]
+struct Command {
+    request: Request,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// The way to the writer. Dropping it lets the writer finish what was asked for, and waits for that.
+#[derive(Debug)]
+pub(super) struct Commands {
+    sender: Option<channel::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Commands {
+    /// Answers once the request's effect is durable.
+    pub async fn ask(&self, request: Request) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let sender = self.sender.as_ref().ok_or(StoreError::Closed)?;
+        sender
+            .send(Command { request, reply })
+            .map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for Commands {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            // A writer that panicked has said so itself.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// The thread's state.
-pub(super) struct Writer {
+struct Writer {
     connection: Connection,
     commands: channel::Receiver<Command>,
     recent: Arc<Recent>,
-    leases: HashMap<LeaseId, (Duration, Instant)>,
+    leases: Leases,
 }
 
-/// Answers that go out once the group is durable.
-type Answers = Vec<Box<dyn FnOnce(Result<(), StoreError>) + Send>>;
+/// What a transaction did: its commits, and the answer to each request.
+struct Group {
+    commits: Vec<(Revision, Changes)>,
+    answers: Vec<Answer>,
+}
+
+/// Starts the writer. Leases that were granted before get their whole time again.
+pub(super) fn start(connection: Connection, recent: Arc<Recent>) -> io::Result<Commands> {
+    let leases = running_leases(&connection).map_err(io::Error::other)?;
+    let (sender, commands) = channel::channel();
+    let writer = Writer {
+        connection,
+        commands,
+        recent,
+        leases,
+    };
+    let thread = std::thread::Builder::new().name("store-writer".to_owned());
+    let thread = thread.spawn(move || writer.run())?;
+    Ok(Commands {
+        sender: Some(sender),
+        thread: Some(thread),
+    })
+}
+
+fn running_leases(connection: &Connection) -> rusqlite::Result<Leases> {
+    let (mut leases, now) = (Leases::default(), Instant::now());
+    let mut statement = connection.prepare("SELECT id, ttl FROM lease")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, ttl): (i64, u32) = (row.get(0)?, row.get(1)?);
+        leases.begin(
+            LeaseId(id.cast_unsigned()),
+            Duration::from_secs(ttl.into()),
+            now,
+        );
+    }
+    leases.keep();
+    Ok(leases)
+}
 
 impl Writer {
-    /// Leases that were granted before get their whole time again.
-    pub fn new(
-        connection: Connection,
-        commands: channel::Receiver<Command>,
-        recent: Arc<Recent>,
-    ) -> rusqlite::Result<Self> {
-        let mut leases = HashMap::new();
-        {
-            let mut statement = connection.prepare("SELECT id, ttl FROM lease")?;
-            let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
-            for row in rows {
-                let (id, ttl) = row?;
-                let ttl = Duration::from_secs(ttl.cast_unsigned());
-                leases.insert(LeaseId(id.cast_unsigned()), (ttl, Instant::now() + ttl));
-            }
-        }
-        Ok(Writer { connection, commands, recent, leases })
-    }
-
     /// Until the store is dropped.
-    pub fn run(mut self) {
+    fn run(mut self) {
         loop {
-            let next = self.leases.values().map(|(_, end)| *end).min();
-            let first = match next {
-                None => match self.commands.recv() {
-                    Ok(command) => Some(command),
-                    Err(_) => return,
-                },
-                Some(end) => match self.commands.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                    Ok(command) => Some(command),
-                    Err(channel::RecvTimeoutError::Timeout) => None,
-                    Err(channel::RecvTimeoutError::Disconnected) => return,
-                },
+            let next_end = self.leases.next_end();
+            let first = match next_end.map(|end| end.saturating_duration_since(Instant::now())) {
+                None => self
+                    .commands
+                    .recv()
+                    .map_err(|_| channel::RecvTimeoutError::Disconnected),
+                Some(left) => self.commands.recv_timeout(left),
             };
-            let mut group: Vec<Command> = first.into_iter().collect();
+            let mut group = Vec::new();
+            match first {
+                Ok(command) => group.push(command),
+                Err(channel::RecvTimeoutError::Timeout) => {}
+                Err(channel::RecvTimeoutError::Disconnected) => return,
+            }
             group.extend(self.commands.try_iter().take(GROUP - group.len()));
             self.carry_out(group);
         }
     }
 
-    /// One transaction for a group; everybody is answered after it.
-    fn carry_out(&mut self, group: Vec<Command>) {
-        let mut answers: Answers = Vec::new();
-        let mut commits = Vec::new();
-        let done = self.transact(group, &mut answers, &mut commits);
-        match done {
-            Ok(oldest) => {
-                if let Some(oldest) = oldest {
-                    self.recent.compacted(oldest);
-                }
+    /// One transaction for a group; everybody is answered after it, also who was refused: what a
+    /// guard was compared with may be a commit of the same group.
+    fn carry_out(&mut self, commands: Vec<Command>) {
+        let (requests, replies): (Vec<_>, Vec<_>) = commands
+            .into_iter()
+            .map(|command| (command.request, command.reply))
+            .unzip();
+        match self.transact(&requests) {
+            Ok(Group { commits, answers }) => {
+                self.leases.keep();
                 self.recent.add(commits);
-                answers.into_iter().for_each(|answer| answer(Ok(())));
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    // Nobody waits for the answer where the asker's task was cancelled.
+                    let _ = reply.send(answer);
+                }
             }
             Err(error) => {
-                let text = error.to_string();
-                answers.into_iter().for_each(|answer| answer(Err(StoreError::Engine(text.clone()))));
+                tracing::error!(%error, "the store could not write");
+                self.leases.undo(Instant::now());
+                self.catch_up();
+                let reason = match error {
+                    StoreError::Engine(reason) => reason,
+                    other => other.to_string(),
+                };
+                for reply in replies {
+                    let _ = reply.send(Err(StoreError::Engine(reason.clone())));
+                }
             }
         }
     }
 
-    fn transact(
-        &mut self,
-        group: Vec<Command>,
-        answers: &mut Answers,
-        commits: &mut Vec<(Revision, Changes)>,
-    ) -> Result<Option<Revision>, StoreError> {
+    fn transact(&mut self, requests: &[Request]) -> Result<Group, StoreError> {
         let now = Instant::now();
-        let expired: Vec<LeaseId> =
-            self.leases.iter().filter(|(_, (_, end))| *end <= now).map(|(lease, _)| *lease).collect();
-        let mut compacted = None;
-        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
-        let transaction = match begun {
-            Ok(transaction) => transaction,
-            Err(error) => {
-                let text = error.to_string();
-                group.into_iter().for_each(|command| command.fail(&text));
-                return Err(StoreError::Engine(text));
-            }
+        let begun = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begun.map_err(engine)?;
+        let (newest, oldest) = schema::revisions(&transaction).map_err(engine)?;
+        let leases = &mut self.leases;
+        let mut work = Work {
+            connection: &transaction,
+            leases,
+            newest,
+            oldest,
+            now,
+            commits: Vec::new(),
         };
-        let mut revision = schema::meta(&transaction, "revision").map_err(engine)?;
-        for lease in expired {
-            self.leases.remove(&lease);
-            end_lease(&transaction, lease, &mut revision, commits)?;
+        for lease in work.leases.expired(now) {
+            work.end_lease(lease)?;
         }
-        for command in group {
-            match command {
-                Command::Commit { guards, operations, reply } => {
-                    let done = commit(&transaction, &guards, &operations, &self.leases, revision + 1);
-                    match done {
-                        Ok(changes) => {
-                            revision += 1;
-                            commits.push((revision, changes));
-                            answer(answers, reply, revision);
-                        }
-                        Err(error @ StoreError::Engine(_)) => {
-                            let _ = reply.send(Err(StoreError::Engine(error.to_string())));
-                            return Err(error);
-                        }
-                        Err(error) => {
-                            let _ = reply.send(Err(error));
-                        }
-                    }
-                }
-                Command::Grant { ttl_seconds, reply } => {
-                    let lease = grant(&transaction, ttl_seconds)?;
-                    let ttl = Duration::from_secs(u64::from(ttl_seconds));
-                    self.leases.insert(lease, (ttl, now + ttl));
-                    answer(answers, reply, lease);
-                }
-                Command::KeepAlive { lease, reply } => {
-                    let known = self.leases.get_mut(&lease).map(|(ttl, end)| *end = now + *ttl);
-                    let _ = reply.send(known.ok_or(StoreError::NoLease(lease)));
-                }
-                Command::Revoke { lease, reply } => {
-                    if self.leases.remove(&lease).is_none() {
-                        let _ = reply.send(Err(StoreError::NoLease(lease)));
-                        continue;
-                    }
-                    end_lease(&transaction, lease, &mut revision, commits)?;
-                    answer(answers, reply, ());
-                }
-                Command::Compact { before, reply } => {
-                    let before = before.min(revision);
-                    compact(&transaction, before)?;
-                    compacted = Some(before);
-                    answer(answers, reply, ());
-                }
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            match work.carry_out(request) {
+                Err(error @ StoreError::Engine(_)) => return Err(error),
+                answer => answers.push(answer),
             }
         }
-        let mut statement =
-            transaction.prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'revision'").map_err(engine)?;
-        statement.execute([revision.cast_signed()]).map_err(engine)?;
-        drop(statement);
+        let Work {
+            newest: reached,
+            oldest: kept_from,
+            commits,
+            ..
+        } = work;
+        // A group that changed nothing (guards that were false, leases kept alive) needs no fsync.
+        if reached > newest {
+            schema::set_meta(&transaction, "revision", reached).map_err(engine)?;
+        }
         transaction.commit().map_err(engine)?;
-        Ok(compacted)
+        self.recent.compacted(kept_from);
+        Ok(Group { commits, answers })
     }
-}
 
-impl Command {
-    fn fail(self, text: &str) {
-        let error = || StoreError::Engine(text.to_owned());
-        match self {
-            Command::Commit { reply, .. } => drop(reply.send(Err(error()))),
-            Command::Grant { reply, .. } => drop(reply.send(Err(error()))),
-            Command::KeepAlive { reply, .. } | Command::Revoke { reply, .. } | Command::Compact { reply, .. } => {
-                drop(reply.send(Err(error())));
-            }
+    /// Where the disk failed after the commit was made, the file is ahead of what was announced.
+    fn catch_up(&self) {
+        if let Ok((newest, _)) = schema::revisions(&self.connection) {
+            self.recent.jump(newest);
         }
     }
 }
 
-fn answer<T: Send + 'static>(answers: &mut Answers, reply: Reply<T>, value: T) {
-    answers.push(Box::new(move |done| drop(reply.send(done.map(|()| value)))));
+/// A transaction while it is made.
+struct Work<'a> {
+    connection: &'a Connection,
+    leases: &'a mut Leases,
+    newest: Revision,
+    oldest: Revision,
+    now: Instant,
+    commits: Vec<(Revision, Changes)>,
 }
 
-fn read_entry(connection: &Connection, key: &[u8]) -> Result<Option<Entry>, StoreError> {
-    const GET: &str = "SELECT key, value, created, modified, version, lease FROM entry WHERE key = ?1";
-    let mut statement = connection.prepare_cached(GET).map_err(engine)?;
-    statement.query_row([key], read::entry).optional().map_err(engine)
-}
-
-fn holds(connection: &Connection, guard: &Guard) -> Result<bool, StoreError> {
-    Ok(match guard {
-        Guard::Absent(key) => read_entry(connection, key)?.is_none(),
-        Guard::Exists(key) => read_entry(connection, key)?.is_some(),
-        Guard::Modified(key, revision) => read_entry(connection, key)?.is_some_and(|entry| entry.modified == *revision),
-        Guard::Version(key, version) => read_entry(connection, key)?.is_some_and(|entry| entry.version == *version),
-        Guard::Value(key, value) => read_entry(connection, key)?.is_some_and(|entry| entry.value == *value),
-    })
-}
-
-/// Writes one commit as `revision`; what it changed, in the order of the keys.
-fn commit(
-    connection: &Connection,
-    guards: &[Guard],
-    operations: &[Operation],
-    leases: &HashMap<LeaseId, (Duration, Instant)>,
-    revision: Revision,
-) -> Result<Changes, StoreError> {
-    for guard in guards {
-        if !holds(connection, guard)? {
-            return Err(StoreError::Refused { guard: guard.clone(), revision: revision - 1 });
-        }
-    }
-    // A later operation on the same key wins, so a key changes at most once in a commit.
-    let mut writes: BTreeMap<Bytes, Option<(Bytes, Option<LeaseId>)>> = BTreeMap::new();
-    for operation in operations {
-        match operation {
-            Operation::Put { key, value, lease } => {
-                if let Some(lease) = lease.filter(|lease| !leases.contains_key(lease)) {
-                    return Err(StoreError::NoLease(lease));
-                }
-                writes.insert(key.clone(), Some((value.clone(), *lease)));
+impl Work<'_> {
+    fn carry_out(&mut self, request: &Request) -> Answer {
+        match request {
+            Request::Commit { guards, operations } => {
+                let revision = self.newest + 1;
+                let changes =
+                    commit::commit(self.connection, guards, operations, self.leases, revision)?;
+                Ok(self.committed(changes))
             }
-            Operation::Delete(key) => drop(writes.insert(key.clone(), None)),
-            Operation::DeleteRange(range) => {
-                writes.iter_mut().filter(|(key, _)| range.contains(key)).for_each(|(_, write)| *write = None);
-                for key in keys(connection, range)? {
-                    writes.insert(key, None);
+            Request::Grant { ttl_seconds } => {
+                let lease = commit::grant(self.connection, *ttl_seconds)?;
+                self.leases.begin(
+                    lease,
+                    Duration::from_secs(u64::from(*ttl_seconds)),
+                    self.now,
+                );
+                Ok(lease.0)
+            }
+            Request::KeepAlive(lease) => {
+                if self.leases.keep_alive(*lease, self.now) {
+                    Ok(0)
+                } else {
+                    Err(StoreError::NoLease(*lease))
                 }
             }
+            Request::Revoke(lease) => {
+                if !self.leases.runs(*lease) {
+                    return Err(StoreError::NoLease(*lease));
+                }
+                self.end_lease(*lease)?;
+                Ok(0)
+            }
+            Request::Compact { before } => {
+                if *before > self.newest {
+                    return Err(StoreError::Future {
+                        asked: *before,
+                        newest: self.newest,
+                    });
+                }
+                if *before > self.oldest {
+                    commit::compact(self.connection, *before)?;
+                    self.oldest = *before;
+                }
+                Ok(0)
+            }
         }
     }
-    let mut changes = Changes::new();
-    for (key, write) in writes {
-        changes.extend(write_key(connection, key, write, revision)?);
+
+    fn end_lease(&mut self, lease: LeaseId) -> Result<(), StoreError> {
+        let changes = commit::end_lease(self.connection, lease, self.newest + 1)?;
+        self.leases.end(lease);
+        // A lease without keys ends without a commit.
+        if !changes.is_empty() {
+            self.committed(changes);
+        }
+        Ok(())
     }
-    Ok(changes)
-}
 
-fn keys(connection: &Connection, range: &Range) -> Result<Vec<Bytes>, StoreError> {
-    const KEYS: &str = "SELECT key FROM entry WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) ORDER BY key";
-    let mut statement = connection.prepare_cached(KEYS).map_err(engine)?;
-    let rows = statement
-        .query_map(params![&range.start[..], range.end.as_deref()], |row| row.get::<_, Vec<u8>>(0))
-        .map_err(engine)?;
-    rows.map(|row| row.map(Bytes::from).map_err(engine)).collect()
-}
-
-fn write_key(
-    connection: &Connection,
-    key: Bytes,
-    write: Option<(Bytes, Option<LeaseId>)>,
-    revision: Revision,
-) -> Result<Option<Change>, StoreError> {
-    const PUT: &str = "INSERT OR REPLACE INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    const KEEP: &str = "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let before = read_entry(connection, &key)?;
-    let Some((value, lease)) = write else {
-        let Some(gone) = &before else { return Ok(None) };
-        let mut delete = connection.prepare_cached("DELETE FROM entry WHERE key = ?1").map_err(engine)?;
-        delete.execute([&key[..]]).map_err(engine)?;
-        let mut keep = connection.prepare_cached(KEEP).map_err(engine)?;
-        let row = params![&key[..], revision.cast_signed(), None::<&[u8]>, gone.created.cast_signed(), 0, None::<i64>];
-        keep.execute(row).map_err(engine)?;
-        return Ok(Some(Change { revision, key, before, after: None }));
-    };
-    let (created, version) = before.as_ref().map_or((revision, 1), |entry| (entry.created, entry.version + 1));
-    let id = lease.map(|lease| lease.0.cast_signed());
-    let (created_row, version_row) = (created.cast_signed(), version.cast_signed());
-    let mut put = connection.prepare_cached(PUT).map_err(engine)?;
-    put.execute(params![&key[..], &value[..], created_row, revision.cast_signed(), version_row, id]).map_err(engine)?;
-    let mut keep = connection.prepare_cached(KEEP).map_err(engine)?;
-    keep.execute(params![&key[..], revision.cast_signed(), &value[..], created_row, version_row, id]).map_err(engine)?;
-    let after = Entry { key: key.clone(), value, created, modified: revision, version, lease };
-    Ok(Some(Change { revision, key, before, after: Some(after) }))
-}
-
-fn grant(connection: &Connection, ttl_seconds: u32) -> Result<LeaseId, StoreError> {
-    let id = schema::meta(connection, "next_lease").map_err(engine)?;
-    connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'next_lease'", []).map_err(engine)?;
-    connection
-        .execute("INSERT INTO lease VALUES (?1, ?2)", params![id.cast_signed(), ttl_seconds])
-        .map_err(engine)?;
-    Ok(LeaseId(id))
-}
-
-/// Removes a lease, and its keys in one commit.
-fn end_lease(
-    connection: &Connection,
-    lease: LeaseId,
-    revision: &mut Revision,
-    commits: &mut Vec<(Revision, Changes)>,
-) -> Result<(), StoreError> {
-    let id = lease.0.cast_signed();
-    let mut statement = connection.prepare_cached("SELECT key FROM entry WHERE lease = ?1").map_err(engine)?;
-    let rows = statement.query_map([id], |row| row.get::<_, Vec<u8>>(0)).map_err(engine)?;
-    let keys: Vec<Bytes> = rows.map(|row| row.map(Bytes::from)).collect::<Result<_, _>>().map_err(engine)?;
-    connection.execute("DELETE FROM lease WHERE id = ?1", [id]).map_err(engine)?;
-    if keys.is_empty() {
-        return Ok(());
+    fn committed(&mut self, changes: Changes) -> Revision {
+        self.newest += 1;
+        self.commits.push((self.newest, changes));
+        self.newest
     }
-    let mut changes = Changes::new();
-    for key in keys {
-        changes.extend(write_key(connection, key, None, *revision + 1)?);
-    }
-    *revision += 1;
-    commits.push((*revision, changes));
-    Ok(())
-}
-
-/// Of each key keeps what it was at `before` and what came after; a key that was removed is forgotten.
-fn compact(connection: &Connection, before: Revision) -> Result<(), StoreError> {
-    const SUPERSEDED: &str = "DELETE FROM history WHERE revision < ?1 AND EXISTS (
-        SELECT 1 FROM history AS later
-        WHERE later.key = history.key AND later.revision > history.revision AND later.revision <= ?1)";
-    const REMOVED: &str = "DELETE FROM history WHERE revision < ?1 AND value IS NULL";
-    let bound = before.cast_signed();
-    connection.execute(SUPERSEDED, [bound]).map_err(engine)?;
-    connection.execute(REMOVED, [bound]).map_err(engine)?;
-    let sql = "UPDATE meta SET value = MAX(value, ?1) WHERE name = 'oldest'";
-    connection.execute(sql, [bound]).map_err(engine)?;
-    Ok(())
 }

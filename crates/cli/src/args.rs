@@ -1,0 +1,370 @@
+//! The command line: nouns, then verbs.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use wright_model::{Name, Operation};
+
+/// Stands up whole sites with one command, and runs them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wright",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Example:\n  wright dev --hosts 8 &\n  wright site up examples/shop/site.yaml"
+)]
+pub struct Arguments {
+    /// The data directory: where the server keeps its state and clients find it.
+    /// Default: the nearest `.wright` above the working directory, else `./.wright`.
+    #[arg(long, global = true, env = "WRIGHT_DATA", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+    /// How to print what is found.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How to print what is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A server with hosts on this machine, in the foreground until Ctrl-C.
+    #[command(after_help = "Example:\n  wright dev --hosts 8")]
+    Dev(DevArgs),
+    /// The control plane.
+    #[command(after_help = "Example:\n  wright server --data /var/lib/wright")]
+    Server(ServerArgs),
+    /// The host daemon.
+    #[command(
+        after_help = "Example:\n  wright agent --home /var/lib/wright-agent --name h1 --address 10.0.0.7 --server https://10.0.0.1:7401"
+    )]
+    Agent(AgentArgs),
+    /// Starts one supervised program (used by the agent).
+    #[command(hide = true)]
+    Launch,
+    /// Plan, build, change, explain and take down sites.
+    #[command(subcommand)]
+    Site(SiteCommand),
+    /// Look at jobs and step in.
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Look at hosts.
+    #[command(subcommand)]
+    Host(HostCommand),
+    /// Make, verify and push packages.
+    #[command(subcommand)]
+    Package(PackageCommand),
+    /// What runs: its operations and its log.
+    #[command(subcommand)]
+    Instance(InstanceCommand),
+    /// What happened: who did what to what, when and why.
+    #[command(after_help = "Example:\n  wright events --follow")]
+    Events {
+        /// Go on with what happens from now.
+        #[arg(short, long)]
+        follow: bool,
+        /// How many, from the newest.
+        #[arg(short = 'n', long, default_value_t = 50)]
+        lines: u32,
+    },
+    /// Resources of the inventory.
+    #[command(
+        after_help = "Example:\n  wright get host\n  wright get instance shop.catalog-1 -o yaml"
+    )]
+    Get {
+        /// Such as host, site, instance or package.
+        kind: Name,
+        /// One of them.
+        name: Option<String>,
+    },
+    /// The history of a resource.
+    #[command(after_help = "Example:\n  wright history host h3")]
+    History { kind: Name, name: String },
+    /// Look after a store whose server does not run.
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// JSON Schema of what people write, for editors.
+    #[command(after_help = "Example:\n  wright schema baseline > baseline.schema.json")]
+    Schema { of: SchemaOf },
+    /// Completions for a shell.
+    #[command(after_help = "Example:\n  wright completions bash > /etc/bash_completion.d/wright")]
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SchemaOf {
+    Baseline,
+    Site,
+}
+
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// How many hosts (127.77.0.1 and up).
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=250))]
+    pub hosts: u16,
+    /// The second octet of the hosts' loopback addresses, to run several at once.
+    #[arg(long, default_value_t = 77, value_parser = clap::value_parser!(u8).range(1..))]
+    pub network: u8,
+    #[command(flatten)]
+    pub listen: Listen,
+}
+
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    #[command(flatten)]
+    pub listen: Listen,
+}
+
+#[derive(Debug, Args)]
+pub struct Listen {
+    /// Where the HTTP API listens.
+    #[arg(long, default_value = "127.0.0.1:7400")]
+    pub api: SocketAddr,
+    /// Where agents call.
+    #[arg(long, default_value = "127.0.0.1:7401")]
+    pub agents: SocketAddr,
+    /// A host that is not heard of for this long is given up.
+    #[arg(long, default_value = "10s")]
+    pub dead_after: wright_model::Span,
+}
+
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The host's directory.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub home: PathBuf,
+    /// The host's name.
+    #[arg(long)]
+    pub name: Name,
+    /// Where its programs listen.
+    #[arg(long)]
+    pub address: std::net::IpAddr,
+    /// The server to call.
+    #[arg(long)]
+    pub server: String,
+    /// The first of the user ids it may give to programs; only as root.
+    #[arg(long)]
+    pub uid_base: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    Svg,
+    Dot,
+    Mermaid,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SiteCommand {
+    /// What `up` would do, in order; changes nothing.
+    #[command(
+        after_help = "Example:\n  wright site plan examples/shop/site.yaml --graph svg > shop.svg"
+    )]
+    Plan {
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Draw the topology instead.
+        #[arg(long, value_enum)]
+        graph: Option<GraphFormat>,
+    },
+    /// Build a site, or change it to what the files say.
+    #[command(after_help = "Example:\n  wright site up examples/shop/site.yaml --yes")]
+    Up {
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+        /// Do not wait for the end.
+        #[arg(long)]
+        detach: bool,
+        /// Write the report as a self-contained HTML page.
+        #[arg(long, value_hint = ValueHint::FilePath)]
+        report: Option<PathBuf>,
+    },
+    /// Take a site down and free everything.
+    #[command(after_help = "Example:\n  wright site down shop --yes")]
+    Down {
+        site: Name,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// A tree of apps and instances with their state.
+    #[command(after_help = "Example:\n  wright site status shop")]
+    Status { site: Name },
+    /// Why an instance does not run, and what would help.
+    #[command(after_help = "Example:\n  wright site explain shop catalog-1")]
+    Explain { site: Name, instance: Option<Name> },
+    /// The report of the last build or change.
+    #[command(after_help = "Example:\n  wright site report shop --html report.html")]
+    Report {
+        site: Name,
+        /// Write it as a self-contained HTML page.
+        #[arg(long, value_hint = ValueHint::FilePath)]
+        html: Option<PathBuf>,
+    },
+    /// All sites.
+    #[command(after_help = "Example:\n  wright site list")]
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// Jobs, newest first.
+    #[command(after_help = "Example:\n  wright job list")]
+    List,
+    /// One job: its graph with states.
+    #[command(after_help = "Example:\n  wright job show 0199…")]
+    Show { job: String },
+    /// Follow a job to its end.
+    #[command(after_help = "Example:\n  wright job watch 0199…")]
+    Watch { job: String },
+    /// Try the failed steps of a job again.
+    #[command(after_help = "Example:\n  wright job retry 0199… --reason 'disk was full'")]
+    Retry {
+        job: String,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Stop a job; what is half made is taken back.
+    #[command(after_help = "Example:\n  wright job cancel 0199… --reason 'wrong version'")]
+    Cancel {
+        job: String,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HostCommand {
+    /// All hosts.
+    #[command(after_help = "Example:\n  wright host list")]
+    List,
+    /// One host.
+    #[command(after_help = "Example:\n  wright host show h3")]
+    Show { host: Name },
+    /// Pull the plug: the host dies at once and for good, with all that runs there.
+    #[command(after_help = "Example:\n  wright host kill h3")]
+    Kill { host: Name },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PackageCommand {
+    /// A directory with a small package to begin with.
+    #[command(after_help = "Example:\n  wright package new hello")]
+    New {
+        /// The directory; its last part is the package's name.
+        directory: PathBuf,
+    },
+    /// Make the archive; the same input gives the same bytes.
+    #[command(
+        after_help = "Example:\n  wright package build examples/shop/packages/catalog --add bin/catalog=target/release/catalog"
+    )]
+    Build {
+        #[arg(value_hint = ValueHint::DirPath)]
+        directory: PathBuf,
+        /// A file or directory from elsewhere: PATH-IN-ARCHIVE=SOURCE.
+        #[arg(long, value_name = "PATH=SOURCE")]
+        add: Vec<String>,
+        /// Where to write NAME-VERSION.wpk and its signature.
+        #[arg(long, default_value = ".", value_hint = ValueHint::DirPath)]
+        out: PathBuf,
+    },
+    /// Check an archive's hash and signature.
+    #[command(after_help = "Example:\n  wright package verify catalog-1.4.0.wpk")]
+    Verify {
+        #[arg(value_hint = ValueHint::FilePath)]
+        archive: PathBuf,
+    },
+    /// Put archives into the package store of the server.
+    #[command(after_help = "Example:\n  wright package push dist/*.wpk")]
+    Push {
+        #[arg(required = true, value_hint = ValueHint::FilePath)]
+        archives: Vec<PathBuf>,
+    },
+    /// All packages.
+    #[command(after_help = "Example:\n  wright package list")]
+    List,
+    /// All versions of one package.
+    #[command(after_help = "Example:\n  wright package show catalog")]
+    Show { package: Name },
+}
+
+#[derive(Debug, Args)]
+pub struct Target {
+    /// SITE/INSTANCE, or INSTANCE where there is one site.
+    pub instance: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum InstanceCommand {
+    /// All instances.
+    #[command(after_help = "Example:\n  wright instance list")]
+    List,
+    /// Does it do its work?
+    #[command(after_help = "Example:\n  wright instance monitor shop/catalog-1")]
+    Monitor(Target),
+    /// Is what is installed what was shipped?
+    #[command(after_help = "Example:\n  wright instance checksum shop/catalog-1")]
+    Checksum(Target),
+    /// Stop and start it.
+    #[command(after_help = "Example:\n  wright instance restart shop/catalog-1")]
+    Restart(Target),
+    /// Stop it; others are no longer sent there.
+    #[command(after_help = "Example:\n  wright instance stop shop/catalog-1")]
+    Stop(Target),
+    /// Start it.
+    #[command(after_help = "Example:\n  wright instance start shop/catalog-1")]
+    Start(Target),
+    /// Free disk space that it can spare.
+    #[command(after_help = "Example:\n  wright instance diskclear shop/catalog-1")]
+    Diskclear(Target),
+    /// Its log.
+    #[command(after_help = "Example:\n  wright instance logs -f shop/catalog-1")]
+    Logs {
+        #[command(flatten)]
+        target: Target,
+        /// Go on with what comes.
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines, from the end.
+        #[arg(short = 'n', long, default_value_t = 100)]
+        lines: u32,
+    },
+}
+
+impl InstanceCommand {
+    /// The operation and its target, where the command is one of the eight.
+    pub fn operation(&self) -> Option<(Operation, &Target)> {
+        Some(match self {
+            InstanceCommand::Monitor(target) => (Operation::Monitor, target),
+            InstanceCommand::Checksum(target) => (Operation::Checksum, target),
+            InstanceCommand::Restart(target) => (Operation::Restart, target),
+            InstanceCommand::Stop(target) => (Operation::Stop, target),
+            InstanceCommand::Start(target) => (Operation::Start, target),
+            InstanceCommand::Diskclear(target) => (Operation::Diskclear, target),
+            InstanceCommand::List | InstanceCommand::Logs { .. } => return None,
+        })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Check that the store is whole.
+    #[command(after_help = "Example:\n  wright store check")]
+    Check,
+    /// Copy the store while it is in use.
+    #[command(after_help = "Example:\n  wright store backup wright-backup.db")]
+    Backup { file: PathBuf },
+}

@@ -1,0 +1,243 @@
+//! The HTTP client: everything the command line knows, it knows from the API.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::Stream;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::{client::legacy, client::legacy::connect::HttpConnector, rt::TokioExecutor};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use serde::{Serialize, de::DeserializeOwned};
+use wright_model::Problem;
+use wright_server::api::ClientContext;
+
+use crate::failure::Failure;
+
+/// Talks to one server.
+pub struct Client {
+    context: ClientContext,
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Client {
+    /// Reads `client.json` of a data directory.
+    pub fn open(data: &Path) -> Result<Self, Failure> {
+        let file = data.join("client.json");
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            Failure::usage(format!(
+                "no server is known here: {}: {error}\n  help: start one with `wright dev --hosts 8`, or name its data directory with --data DIR or WRIGHT_DATA",
+                file.display()
+            ))
+        })?;
+        let context: ClientContext = serde_json::from_str(&text)
+            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        Self::new(context)
+    }
+
+    fn new(context: ClientContext) -> Result<Self, Failure> {
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(context.ca.as_bytes()) {
+            let certificate = certificate
+                .map_err(|error| Failure::usage(format!("the CA in client.json: {error}")))?;
+            roots
+                .add(certificate)
+                .map_err(|error| Failure::usage(format!("the CA in client.json: {error}")))?;
+        }
+        let tls = rustls::ClientConfig::builder_with_provider(
+            rustls::crypto::ring::default_provider().into(),
+        )
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::failed(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_only()
+            .enable_http1()
+            .build();
+        let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Client { context, http })
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>, Failure> {
+        let url = format!("{}/api/v1{path}", self.context.url);
+        let request = Request::builder()
+            .method(method)
+            .uri(&url)
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", self.context.token),
+            )
+            .header(header::CONTENT_TYPE, content_type)
+            .body(Full::new(body))
+            .map_err(|error| Failure::usage(format!("{url}: {error}")))?;
+        let response = self.http.request(request).await.map_err(|error| {
+            use std::error::Error as _;
+            let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            Failure::unreachable(format!(
+                "the server at {} does not answer: {error}{cause}\n  help: is `wright dev` or `wright server` running?",
+                self.context.url
+            ))
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map(|body| body.to_bytes())
+            .unwrap_or_default();
+        Err(problem(status, &body))
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        response: http::Response<Incoming>,
+    ) -> Result<T, Failure> {
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(Failure::link)?
+            .to_bytes();
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::failed(format!(
+                "the server's answer is not what was expected: {error}"
+            ))
+        })
+    }
+
+    /// `GET`, JSON back.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let response = self
+            .send(Method::GET, path, "application/json", Bytes::new())
+            .await?;
+        self.json(response).await
+    }
+
+    /// `GET`, text back.
+    pub async fn text(&self, path: &str) -> Result<String, Failure> {
+        let response = self
+            .send(Method::GET, path, "application/json", Bytes::new())
+            .await?;
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(Failure::link)?
+            .to_bytes();
+        String::from_utf8(body.to_vec()).map_err(|error| Failure::failed(error.to_string()))
+    }
+
+    /// `POST` of JSON, JSON back.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
+        let response = self
+            .send(Method::POST, path, "application/json", body.into())
+            .await?;
+        self.json(response).await
+    }
+
+    /// `POST` of bytes, JSON back.
+    pub async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, Failure> {
+        let response = self
+            .send(Method::POST, path, "application/octet-stream", body.into())
+            .await?;
+        self.json(response).await
+    }
+
+    /// `GET` of a stream of server-sent events: their data, one by one.
+    pub async fn events(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = Result<String, Failure>> + Unpin + use<>, Failure> {
+        let response = self
+            .send(Method::GET, path, "application/json", Bytes::new())
+            .await?;
+        Ok(Box::pin(sse(response.into_body())))
+    }
+
+    /// `GET` of a body that goes on; called with each piece.
+    pub async fn follow(&self, path: &str, mut each: impl FnMut(&[u8])) -> Result<(), Failure> {
+        let response = self
+            .send(Method::GET, path, "text/plain", Bytes::new())
+            .await?;
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(Failure::link)?.into_data() {
+                each(&data);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn problem(status: StatusCode, body: &[u8]) -> Failure {
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => Failure::from(problem),
+        Err(_) => Failure::failed(format!(
+            "the server answered {status}: {}",
+            String::from_utf8_lossy(body)
+        )),
+    }
+}
+
+/// The data of server-sent events (WHATWG HTML, 9.2); comments and other fields are passed over.
+fn sse(body: Incoming) -> impl Stream<Item = Result<String, Failure>> {
+    struct State {
+        body: Incoming,
+        buffer: Vec<u8>,
+    }
+    futures::stream::unfold(
+        Some(State {
+            body,
+            buffer: Vec::new(),
+        }),
+        |state| async move {
+            let mut state = state?;
+            loop {
+                if let Some(end) = state.buffer.windows(2).position(|pair| pair == b"\n\n") {
+                    let block: Vec<u8> = state.buffer.drain(..end + 2).collect();
+                    let block = String::from_utf8_lossy(&block);
+                    let data: Vec<&str> = block
+                        .lines()
+                        .filter_map(|line| line.strip_prefix("data:"))
+                        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+                        .collect();
+                    if data.is_empty() {
+                        continue;
+                    }
+                    return Some((Ok(data.join("\n")), Some(state)));
+                }
+                match state.body.frame().await {
+                    None => return None,
+                    Some(Err(error)) => return Some((Err(Failure::link(error)), None)),
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            state.buffer.extend_from_slice(&data);
+                        }
+                    }
+                }
+            }
+        },
+    )
+}

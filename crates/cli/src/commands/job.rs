@@ -1,0 +1,223 @@
+//! `wright job …`
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use wright_server::api::Reason;
+use wright_workflow::{JobDelta, JobState, JobSummary, JobView, StepState};
+
+use super::Context;
+use crate::{args::JobCommand, failure::Failure, output, progress::Screen, progress::describe};
+
+/// Does it.
+pub async fn run(context: Context, command: JobCommand) -> Result<(), Failure> {
+    match command {
+        JobCommand::List => {
+            let jobs: Vec<JobSummary> = context.client.get("/jobs").await?;
+            output::print(context.format, &jobs, |jobs| {
+                let head = ["JOB", "WHAT", "STATE", "AGE", "BY", "CAUSE"];
+                let rows = jobs.iter().map(|job| {
+                    let state = format!("{:?}", job.state).to_lowercase();
+                    let age = output::age(job.created_at);
+                    [
+                        job.id.to_string(),
+                        job.title.clone(),
+                        state,
+                        age,
+                        job.actor.clone(),
+                        job.cause.clone(),
+                    ]
+                });
+                output::table(head, rows)
+            })
+        }
+        JobCommand::Show { job } => {
+            let job: JobView = context.client.get(&format!("/jobs/{job}")).await?;
+            output::print(context.format, &job, graph)
+        }
+        JobCommand::Watch { job } => judge(&watch(&context, &job).await?),
+        JobCommand::Retry { job, reason } => step_in(&context, &job, "retry", reason).await,
+        JobCommand::Cancel { job, reason } => step_in(&context, &job, "cancel", reason).await,
+    }
+}
+
+async fn step_in(context: &Context, job: &str, verb: &str, reason: String) -> Result<(), Failure> {
+    let summary: JobSummary = context
+        .client
+        .post(&format!("/jobs/{job}/{verb}"), &Reason { reason })
+        .await?;
+    output::print(context.format, &summary, |summary| {
+        format!(
+            "{}: {}",
+            summary.id,
+            format!("{:?}", summary.state).to_lowercase()
+        )
+    })
+}
+
+/// Success, or the job's one cause.
+pub fn judge(job: &JobView) -> Result<(), Failure> {
+    let summary = &job.summary;
+    if summary.state == JobState::Succeeded {
+        return Ok(());
+    }
+    let mut message = format!(
+        "{} {}: {}",
+        summary.title,
+        format!("{:?}", summary.state).to_lowercase(),
+        summary.cause
+    );
+    let failed = job
+        .steps
+        .iter()
+        .find(|record| matches!(record.state, StepState::Failed | StepState::Stuck));
+    let evidence = failed.or_else(|| {
+        let undone = job.steps.iter().filter(|record| record.error.is_some());
+        undone.min_by_key(|record| record.ended_at)
+    });
+    if let Some(error) = evidence.and_then(|record| record.error.as_ref()) {
+        for line in &error.evidence {
+            message.push_str(&format!("\n  | {line}"));
+        }
+    }
+    message.push_str(&format!("\n  help: see `wright job show {}`", summary.id));
+    Err(Failure::failed(message))
+}
+
+/// Follows a job to its end, over lost links and restarted servers.
+pub async fn watch(context: &Context, id: &str) -> Result<JobView, Failure> {
+    let mut screen = Screen::new();
+    let mut job: Option<JobView> = None;
+    let mut patience = 0;
+    loop {
+        match follow(context, id, &mut job, &mut screen, &mut patience).await {
+            Ok(job) => {
+                screen.draw(&job, job.summary.ended_at.unwrap_or_else(Timestamp::now));
+                return Ok(job);
+            }
+            Err(failure) if failure.is_unreachable() && patience < 240 => {
+                patience += 1;
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            Err(failure) => {
+                screen.erase();
+                return Err(failure);
+            }
+        }
+    }
+}
+
+async fn follow(
+    context: &Context,
+    id: &str,
+    job: &mut Option<JobView>,
+    screen: &mut Screen,
+    patience: &mut u32,
+) -> Result<JobView, Failure> {
+    let mut news = context.client.events(&format!("/jobs/{id}/watch")).await?;
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            event = news.next() => {
+                let Some(event) = event else {
+                    return Err(Failure::link("it was closed"));
+                };
+                *patience = 0;
+                let event = serde_json::from_str(&event?).map_err(|error| Failure::failed(error.to_string()))?;
+                take(job, event);
+                let Some(job) = job.as_ref() else { continue };
+                if job.summary.state.is_final() {
+                    return Ok(job.clone());
+                }
+                if !screen.is_live() {
+                    screen.draw(job, Timestamp::now());
+                }
+            }
+            _ = tick.tick(), if screen.is_live() => {
+                if let Some(job) = job.as_ref() {
+                    screen.draw(job, Timestamp::now());
+                }
+            }
+        }
+    }
+}
+
+fn take(job: &mut Option<JobView>, news: JobDelta) {
+    match news {
+        JobDelta::Whole(whole) => *job = Some(*whole),
+        JobDelta::Changed { summary, steps } => {
+            let Some(job) = job else { return };
+            job.summary = *summary;
+            for changed in steps {
+                match job
+                    .steps
+                    .iter_mut()
+                    .find(|record| record.step.name == changed.step.name)
+                {
+                    Some(record) => *record = changed,
+                    None => job.steps.push(changed),
+                }
+            }
+        }
+    }
+}
+
+/// The steps with their states, what they need, and how long they took.
+fn graph(job: &JobView) -> String {
+    let summary = &job.summary;
+    let mut lines = vec![
+        format!(
+            "{}  {}",
+            summary.title,
+            format!("{:?}", summary.state).to_lowercase()
+        ),
+        format!(
+            "job {}  plan {}  by {}",
+            summary.id, summary.plan, summary.actor
+        ),
+    ];
+    if !summary.cause.is_empty() {
+        lines.push(format!("cause: {}", summary.cause));
+    }
+    let head = ["LAYER", "STEP", "STATE", "TRIES", "TOOK", "NEEDS", "ERROR"];
+    let rows = job.steps.iter().map(|record| {
+        let took = match (record.started_at, record.ended_at) {
+            (Some(started), Some(ended)) => {
+                format!(
+                    "{:.2} s",
+                    (ended - started).total(jiff::Unit::Second).unwrap_or(0.0)
+                )
+            }
+            _ => String::new(),
+        };
+        let needs: Vec<&str> = record
+            .step
+            .needs
+            .iter()
+            .map(|need| need.split('@').next().unwrap_or(need))
+            .collect();
+        let needs = match needs.len() {
+            0..=3 => needs.join(" "),
+            more => format!("{} and {} more", needs[..2].join(" "), more - 2),
+        };
+        let state = format!("{:?}", record.state).to_lowercase();
+        let dropped = if record.dropped { " (dropped)" } else { "" };
+        [
+            record.step.layer.to_string(),
+            describe(record),
+            format!("{state}{dropped}"),
+            record.attempts.to_string(),
+            took,
+            needs,
+            record
+                .error
+                .as_ref()
+                .map(|error| error.message.clone())
+                .unwrap_or_default(),
+        ]
+    });
+    lines.push(String::new());
+    lines.push(output::table(head, rows));
+    lines.join("\n")
+}

@@ -1,0 +1,115 @@
+//! One file for each noun.
+
+mod host;
+mod instance;
+mod inventory;
+mod job;
+mod package;
+mod roles;
+mod site;
+mod store;
+
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory as _;
+
+use crate::{
+    args::{Arguments, Command, Format, SchemaOf},
+    client::Client,
+    failure::Failure,
+    output,
+};
+
+/// What every command that talks to a server has at hand.
+pub struct Context {
+    /// The server.
+    pub client: Client,
+    /// How to print.
+    pub format: Format,
+}
+
+/// Does what the command line asks for.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let data = arguments.data.clone().unwrap_or_else(default_data);
+    let data = std::path::absolute(&data)?;
+    match arguments.command {
+        Command::Dev(dev) => roles::dev(&data, dev),
+        Command::Server(server) => roles::server(&data, server),
+        Command::Agent(agent) => roles::agent(agent),
+        Command::Store(command) => store::run(&data, command),
+        Command::Schema { of } => schema(of),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "wright",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+        Command::Launch => Err(Failure::usage("only an agent can ask for a launch")),
+        command => roles::runtime()?.block_on(ask(&data, arguments.output, command)),
+    }
+}
+
+async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failure> {
+    let open = || {
+        Ok::<_, Failure>(Context {
+            client: Client::open(data)?,
+            format,
+        })
+    };
+    match command {
+        Command::Site(command) => site::run(open()?, command).await,
+        Command::Job(command) => job::run(open()?, command).await,
+        Command::Host(command) => host::run(open()?, command).await,
+        Command::Package(command) => package::run(data, format, command).await,
+        Command::Instance(command) => instance::run(open()?, command).await,
+        Command::Events { follow, lines } => inventory::events(open()?, follow, lines).await,
+        Command::Get { kind, name } => inventory::get(open()?, &kind, name.as_deref()).await,
+        Command::History { kind, name } => inventory::history(open()?, &kind, &name).await,
+        _ => Err(Failure::usage("this command does not talk to a server")),
+    }
+}
+
+/// The nearest `.wright` above the working directory, else `./.wright`.
+fn default_data() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let found = here
+        .ancestors()
+        .map(|above| above.join(".wright"))
+        .find(|data| data.is_dir());
+    found.unwrap_or_else(|| here.join(".wright"))
+}
+
+fn schema(of: SchemaOf) -> Result<(), Failure> {
+    let schema = match of {
+        SchemaOf::Baseline => wright_site::schema::baseline(),
+        SchemaOf::Site => wright_site::schema::site(),
+    };
+    let text = serde_json::to_string_pretty(&schema)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    output::say(&text);
+    Ok(())
+}
+
+/// Asks on the terminal; without one, refuses and names `--yes`.
+pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+    use std::io::{BufRead as _, IsTerminal as _, Write as _};
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(format!(
+            "{question} Nobody is there to ask: say --yes"
+        )));
+    }
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::failed("nothing was done")),
+    }
+}

@@ -1,0 +1,76 @@
+//! The long-running roles.
+
+use std::path::Path;
+
+use tracing_subscriber::{EnvFilter, fmt};
+use wright_server::{LocalHosts, Settings};
+
+use crate::{
+    args::{AgentArgs, DevArgs, Listen, ServerArgs},
+    failure::Failure,
+    output,
+};
+
+/// A runtime for what talks to a server or is one.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
+}
+
+fn log(default: &str) {
+    let filter = EnvFilter::try_from_env("WRIGHT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let _ = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
+}
+
+fn settings(data: &Path, listen: Listen, hosts: Option<LocalHosts>) -> Settings {
+    Settings {
+        data: data.to_path_buf(),
+        api: listen.api,
+        agents: listen.agents,
+        dead_after: listen.dead_after.duration(),
+        hosts,
+    }
+}
+
+/// `wright dev`.
+pub fn dev(data: &Path, arguments: DevArgs) -> Result<(), Failure> {
+    log("warn");
+    let hosts = LocalHosts {
+        count: arguments.hosts,
+        network: arguments.network,
+    };
+    serve(settings(data, arguments.listen, Some(hosts)))
+}
+
+/// `wright server`.
+pub fn server(data: &Path, arguments: ServerArgs) -> Result<(), Failure> {
+    log("info");
+    serve(settings(data, arguments.listen, None))
+}
+
+fn serve(settings: Settings) -> Result<(), Failure> {
+    let served = runtime()?.block_on(wright_server::run(settings, |line| output::say(line)));
+    served.map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// `wright agent`.
+pub fn agent(arguments: AgentArgs) -> Result<(), Failure> {
+    log("info");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let settings = wright_agent::Settings {
+        uid_base: arguments.uid_base,
+        ..wright_agent::Settings::new(arguments.home, arguments.name, arguments.address)
+            .with_server(arguments.server)
+    };
+    runtime
+        .block_on(wright_agent::run(settings))
+        .map_err(|error| Failure::failed(error.to_string()))
+}

@@ -1,0 +1,320 @@
+//! `wright site …`
+
+use std::path::Path;
+
+use console::style;
+use serde::Deserialize;
+use wright_model::{Name, Phase};
+use wright_server::api::{UpAnswer, UpRequest};
+use wright_site::{Action, Bundle, Explanation, Plan, Report, SiteStatus};
+use wright_workflow::JobId;
+
+use super::{Context, confirm, job};
+use crate::{
+    args::{Format, GraphFormat, SiteCommand},
+    failure::Failure,
+    output,
+};
+
+/// Does it.
+pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> {
+    match command {
+        SiteCommand::Plan { file, graph } => plan(&context, &file, graph).await,
+        SiteCommand::Up {
+            file,
+            yes,
+            detach,
+            report,
+        } => up(&context, &file, yes, detach, report.as_deref()).await,
+        SiteCommand::Down { site, yes } => down(&context, &site, yes).await,
+        SiteCommand::Status { site } => {
+            let status: SiteStatus = context.client.get(&format!("/sites/{site}")).await?;
+            output::print(context.format, &status, tree)
+        }
+        SiteCommand::Explain { site, instance } => {
+            let which = instance
+                .map(|instance| format!("?instance={instance}"))
+                .unwrap_or_default();
+            let all: Vec<Explanation> = context
+                .client
+                .get(&format!("/sites/{site}/explain{which}"))
+                .await?;
+            output::print(context.format, &all, |all| explained(all))
+        }
+        SiteCommand::Report { site, html } => {
+            if let Some(file) = html {
+                return save_report(&context, &site, &file).await;
+            }
+            let report: Report = context.client.get(&format!("/sites/{site}/report")).await?;
+            output::print(context.format, &report, Report::text)
+        }
+        SiteCommand::List => list(&context).await,
+    }
+}
+
+fn collect(file: &Path) -> Result<Bundle, Failure> {
+    wright_site::bundle::collect(file).map_err(|findings| {
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        Failure::failed(format!(
+            "the site's files cannot be read\n\n{}",
+            lines.join("\n")
+        ))
+    })
+}
+
+async fn plan(context: &Context, file: &Path, graph: Option<GraphFormat>) -> Result<(), Failure> {
+    let bundle = collect(file)?;
+    let plan: Plan = context.client.post("/plans", &bundle).await?;
+    if let Some(format) = graph {
+        let topology = &plan.topology;
+        output::say(&match format {
+            GraphFormat::Svg => topology.svg(),
+            GraphFormat::Dot => topology.dot(),
+            GraphFormat::Mermaid => topology.mermaid(),
+        });
+        return Ok(());
+    }
+    output::print(context.format, &plan, shown)
+}
+
+/// What a plan would do, for people.
+fn shown(plan: &Plan) -> String {
+    let mut counts = [0_usize; 5];
+    let mut rows = Vec::new();
+    for (name, planned) in &plan.instances {
+        let (slot, word, why) = match &planned.action {
+            Action::Create => (0, style("create").green(), String::new()),
+            Action::Update { why } => (1, style("change").yellow(), why.join(", ")),
+            Action::Move { from } => (2, style("move").yellow(), format!("from {from}")),
+            Action::Remove => (3, style("remove").red(), String::new()),
+            Action::Keep => (4, style("leave").dim(), String::new()),
+        };
+        counts[slot] += 1;
+        if slot < 4 {
+            let spec = &planned.spec;
+            let place = format!("{} {}", spec.host, spec.address);
+            rows.push((
+                planned.layer,
+                [
+                    planned.layer.to_string(),
+                    word.to_string(),
+                    name.to_string(),
+                    spec.package.to_string(),
+                    place,
+                    why,
+                ],
+            ));
+        }
+    }
+    rows.sort_by_key(|(layer, _)| *layer);
+    let [create, change, moved, remove, keep] = counts;
+    let mut text = format!(
+        "site {}: {create} to create, {change} to change, {moved} to move, {remove} to remove, {keep} left as they are",
+        style(&plan.site).bold()
+    );
+    if plan.steps.is_empty() {
+        text.push_str("\nnothing is to be done: the site is what its files say");
+        return text;
+    }
+    text.push_str("\n\n");
+    text.push_str(&output::table(
+        ["LAYER", "ACTION", "INSTANCE", "PACKAGE", "HOST", "WHY"],
+        rows.into_iter().map(|(_, row)| row),
+    ));
+    text.push_str(&format!(
+        "\n\n{} steps; expected critical path {:.1} s:\n  {}",
+        plan.steps.len(),
+        plan.expected_ms as f64 / 1000.0,
+        plan.critical_path.join(" → ")
+    ));
+    for warning in &plan.warnings {
+        text.push_str(&format!("\n{} {warning}", style("warning:").yellow()));
+    }
+    text
+}
+
+async fn up(
+    context: &Context,
+    file: &Path,
+    yes: bool,
+    detach: bool,
+    report: Option<&Path>,
+) -> Result<(), Failure> {
+    let bundle = collect(file)?;
+    let shown_plan = if yes {
+        None
+    } else {
+        let plan: Plan = context.client.post("/plans", &bundle).await?;
+        output::say(&shown(&plan));
+        if plan.steps.is_empty() {
+            return Ok(());
+        }
+        confirm("Do it?", false)?;
+        Some(plan.digest)
+    };
+    let answer: UpAnswer = context
+        .client
+        .post(
+            "/sites",
+            &UpRequest {
+                bundle,
+                plan: shown_plan,
+            },
+        )
+        .await?;
+    let Some(id) = answer.job else {
+        return output::print(context.format, &answer.plan, shown);
+    };
+    if yes && context.format == Format::Table {
+        eprintln!("{}\n", shown(&answer.plan));
+    }
+    if detach {
+        output::say(&format!("job {id}"));
+        return Ok(());
+    }
+    finish(context, id, &answer.plan.site, report).await
+}
+
+async fn finish(
+    context: &Context,
+    id: JobId,
+    site: &Name,
+    html: Option<&Path>,
+) -> Result<(), Failure> {
+    let view = job::watch(context, &id.to_string()).await?;
+    if let Some(file) = html {
+        save_report(context, site, file).await?;
+    }
+    let report: Report = context.client.get(&format!("/sites/{site}/report")).await?;
+    output::print(context.format, &report, Report::text)?;
+    job::judge(&view)
+}
+
+async fn save_report(context: &Context, site: &Name, file: &Path) -> Result<(), Failure> {
+    let page = context
+        .client
+        .text(&format!("/sites/{site}/report?format=html"))
+        .await?;
+    std::fs::write(file, page)
+        .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
+}
+
+async fn down(context: &Context, site: &Name, yes: bool) -> Result<(), Failure> {
+    confirm(&format!("Take down site {site} and remove its data?"), yes)?;
+    let answer: UpAnswer = context
+        .client
+        .post(&format!("/sites/{site}/down"), &())
+        .await?;
+    if let Some(id) = answer.job {
+        job::judge(&job::watch(context, &id.to_string()).await?)?;
+    }
+    output::say(&format!("site {site} is down; everything it had is freed"));
+    Ok(())
+}
+
+/// A line of `GET /sites`.
+#[derive(Debug, Deserialize, serde::Serialize)]
+struct Line {
+    site: String,
+    job: Option<JobId>,
+    plan: u64,
+    served: bool,
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
+    let sites: Vec<Line> = context.client.get("/sites").await?;
+    output::print(context.format, &sites, |sites| {
+        let rows = sites.iter().map(|line| {
+            let job = line.job.map(|job| job.to_string()).unwrap_or_default();
+            [
+                line.site.clone(),
+                line.plan.to_string(),
+                if line.served { "yes" } else { "no" }.to_owned(),
+                job,
+            ]
+        });
+        output::table(["SITE", "PLAN", "SERVED", "LAST JOB"], rows)
+    })
+}
+
+/// Apps, and below each its instances.
+fn tree(status: &SiteStatus) -> String {
+    let mut lines = vec![format!("{}  {}", style(&status.site).bold(), status.state)];
+    for (number, app) in status.apps.iter().enumerate() {
+        let last = number + 1 == status.apps.len();
+        let (branch, stem) = if last {
+            ("└─", "  ")
+        } else {
+            ("├─", "│ ")
+        };
+        let count = format!("{}/{}", app.ready, app.want);
+        let count = if app.ready == app.want {
+            style(count).green()
+        } else {
+            style(count).red()
+        };
+        lines.push(format!(
+            "{branch} {:<18} {count} ready",
+            style(&app.app).bold()
+        ));
+        for (number, instance) in app.instances.iter().enumerate() {
+            let twig = if number + 1 == app.instances.len() {
+                "└─"
+            } else {
+                "├─"
+            };
+            let phase = instance.phase.map_or("unknown".to_owned(), |phase| {
+                format!("{phase:?}").to_lowercase()
+            });
+            let phase = match instance.phase {
+                Some(Phase::Ready) => style(phase).green(),
+                Some(Phase::Starting | Phase::Installed) => style(phase).cyan(),
+                _ => style(phase).red(),
+            };
+            let ports: Vec<String> = instance.ports.values().map(ToString::to_string).collect();
+            let address = instance
+                .address
+                .map(|address| address.to_string())
+                .unwrap_or_default();
+            let mut line = format!(
+                "{stem} {twig} {:<22} {:<5} {:<22} {phase:<9} {:>5}",
+                instance.name,
+                instance.host,
+                format!("{}:{}", address, ports.join(",")),
+                instance.since.map(output::age).unwrap_or_default(),
+            );
+            if instance.restarts > 0 {
+                line.push_str(&format!("  {} restarts", instance.restarts));
+            }
+            if instance.flapping {
+                line.push_str(&format!("  {}", style("flapping").red()));
+            }
+            if !instance.last_error.is_empty() && instance.phase != Some(Phase::Ready) {
+                line.push_str(&format!("  {}", instance.last_error));
+            }
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
+}
+
+fn explained(all: &[Explanation]) -> String {
+    if all.is_empty() {
+        return "every instance runs and is ready".to_owned();
+    }
+    let mut lines = Vec::new();
+    for explanation in all {
+        lines.push(format!(
+            "{}: {}",
+            style(&explanation.instance).bold(),
+            explanation.cause
+        ));
+        if !explanation.last_error.is_empty() {
+            lines.push(format!("  last error: {}", explanation.last_error));
+        }
+        if !explanation.help.is_empty() {
+            lines.push(format!("  would help: {}", explanation.help));
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,436 @@
+//! What a person sees while a job runs.
+//!
+//! [`frame`] is a pure function from the job to the lines on the screen; [`Screen`] puts them on a
+//! terminal, or prints one line for each step that ends where there is none.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io::{IsTerminal as _, Write as _},
+};
+
+use console::{Term, style};
+use jiff::Timestamp;
+use wright_workflow::{JobState, JobView, StepRecord, StepState};
+
+const BAR: usize = 24;
+const RUNNING_SHOWN: usize = 10;
+const WAITING_SHOWN: usize = 4;
+
+/// The lines of one frame, at most `width` wide.
+pub fn frame(job: &JobView, now: Timestamp, width: usize) -> Vec<String> {
+    let live: Vec<&StepRecord> = job.steps.iter().filter(|record| !record.dropped).collect();
+    let mut lines = vec![headline(job, &live, now)];
+    lines.extend(layers(&live));
+    lines.extend(running(&live, now));
+    lines.extend(waiting(&live));
+    lines
+        .iter()
+        .map(|line| console::truncate_str(line, width, "…").into_owned())
+        .collect()
+}
+
+fn done(record: &StepRecord) -> bool {
+    !matches!(
+        record.state,
+        StepState::Waiting | StepState::Running | StepState::Backoff
+    )
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    (to - from)
+        .total(jiff::Unit::Second)
+        .unwrap_or(0.0)
+        .max(0.0)
+}
+
+fn bar(done: usize, all: usize) -> String {
+    let filled = (done * BAR).checked_div(all).unwrap_or(BAR);
+    format!(
+        "{}{}",
+        style("━".repeat(filled)).green(),
+        style("━".repeat(BAR - filled)).dim()
+    )
+}
+
+fn headline(job: &JobView, live: &[&StepRecord], now: Timestamp) -> String {
+    let ended = live.iter().filter(|record| done(record)).count();
+    let left = time_left_ms(live, now);
+    let state = match job.summary.state {
+        JobState::Running => format!("about {:.0} s left", (left as f64 / 1000.0).ceil()),
+        JobState::Undoing => style("taking back what was half made").yellow().to_string(),
+        state => format!("{state:?}").to_lowercase(),
+    };
+    format!(
+        "{} {} {ended}/{} steps  {:.1} s  {state}",
+        style(&job.summary.title).bold(),
+        bar(ended, live.len()),
+        live.len(),
+        seconds(job.summary.created_at, now),
+    )
+}
+
+fn layers(live: &[&StepRecord]) -> Vec<String> {
+    let mut layers: BTreeMap<u32, (usize, usize, Vec<&str>)> = BTreeMap::new();
+    for record in live {
+        let layer = layers.entry(record.step.layer).or_default();
+        layer.0 += usize::from(done(record));
+        layer.1 += 1;
+        let app = app_of(record);
+        if !app.is_empty() && !layer.2.contains(&app) {
+            layer.2.push(app);
+        }
+    }
+    layers
+        .into_iter()
+        .map(|(number, (ended, all, mut apps))| {
+            apps.sort_unstable();
+            format!(
+                "  layer {number}  {} {ended:>4}/{all:<4} {}",
+                bar(ended, all),
+                style(apps.join(" ")).dim()
+            )
+        })
+        .collect()
+}
+
+/// The app an instance's step belongs to: the instance's name without its ordinal.
+fn app_of(record: &StepRecord) -> &str {
+    let instance = record
+        .step
+        .input
+        .get("instance")
+        .and_then(|value| value.as_str())
+        .unwrap_or("");
+    let name = instance.rsplit('/').next().unwrap_or(instance);
+    name.rsplit_once('-').map_or(name, |(app, _)| app)
+}
+
+/// What the step is about, for people: `ready catalog-1 on h3`.
+pub fn describe(record: &StepRecord) -> String {
+    let label = record
+        .step
+        .name
+        .split('@')
+        .next()
+        .unwrap_or(&record.step.name);
+    let label = label.replacen('/', " ", 1);
+    match &record.step.target {
+        Some(target) => format!("{label} on {target}"),
+        None => label,
+    }
+}
+
+fn running(live: &[&StepRecord], now: Timestamp) -> Vec<String> {
+    let mut active: Vec<&&StepRecord> = live
+        .iter()
+        .filter(|record| {
+            matches!(
+                record.state,
+                StepState::Running | StepState::Backoff | StepState::Undoing
+            )
+        })
+        .collect();
+    active.sort_by_key(|record| (record.started_at, &record.step.name));
+    let mut lines: Vec<String> = active
+        .iter()
+        .take(RUNNING_SHOWN)
+        .map(|record| {
+            let age = record
+                .started_at
+                .map_or(0.0, |started| seconds(started, now));
+            let mark = match record.state {
+                StepState::Backoff => style("↻").yellow(),
+                StepState::Undoing => style("↶").yellow(),
+                _ => style("▸").cyan(),
+            };
+            let error = record
+                .error
+                .as_ref()
+                .filter(|_| record.state == StepState::Backoff);
+            let error = error
+                .map(|error| format!("  {}", style(&error.message).red()))
+                .unwrap_or_default();
+            format!(
+                "  {mark} {} {}{error}",
+                describe(record),
+                style(format!("{age:.1} s")).dim()
+            )
+        })
+        .collect();
+    if active.len() > RUNNING_SHOWN {
+        lines.push(format!("    and {} more", active.len() - RUNNING_SHOWN));
+    }
+    lines
+}
+
+/// Who waits for whom: starts that only wait for others' readiness.
+fn waiting(live: &[&StepRecord]) -> Vec<String> {
+    let by_name: HashMap<&str, &StepRecord> = live
+        .iter()
+        .map(|record| (record.step.name.as_str(), *record))
+        .collect();
+    let mut lines = Vec::new();
+    let mut more = 0;
+    for record in live
+        .iter()
+        .filter(|record| record.state == StepState::Waiting && record.step.verb == "start")
+    {
+        let missing: Vec<&str> = record
+            .step
+            .needs
+            .iter()
+            .filter_map(|need| by_name.get(need.as_str()))
+            .filter(|need| need.state != StepState::Succeeded)
+            .map(|need| need.step.name.split('@').next().unwrap_or(&need.step.name))
+            .map(|name| name.split_once('/').map_or(name, |(_, instance)| instance))
+            .collect();
+        if missing.is_empty() {
+            continue;
+        }
+        if lines.len() == WAITING_SHOWN {
+            more += 1;
+            continue;
+        }
+        let who = record
+            .step
+            .name
+            .split('@')
+            .next()
+            .unwrap_or(&record.step.name);
+        let who = who.split_once('/').map_or(who, |(_, instance)| instance);
+        lines.push(format!(
+            "  {} {who} waits for {}",
+            style("⧖").dim(),
+            missing.join(", ")
+        ));
+    }
+    if more > 0 {
+        lines.push(format!("    and {more} more wait"));
+    }
+    lines
+}
+
+/// The longest way to the end that is left, by expected durations, milliseconds.
+pub fn time_left_ms(live: &[&StepRecord], now: Timestamp) -> u64 {
+    let index: HashMap<&str, &StepRecord> = live
+        .iter()
+        .map(|record| (record.step.name.as_str(), *record))
+        .collect();
+    let mut known: HashMap<&str, u64> = HashMap::new();
+    let mut longest = 0;
+    for record in live {
+        longest = longest.max(finish(record, &index, &mut known, &mut HashSet::new(), now));
+    }
+    longest
+}
+
+/// When a step will have ended, milliseconds from now.
+fn finish<'a>(
+    record: &'a StepRecord,
+    index: &HashMap<&'a str, &'a StepRecord>,
+    known: &mut HashMap<&'a str, u64>,
+    path: &mut HashSet<&'a str>,
+    now: Timestamp,
+) -> u64 {
+    let name = record.step.name.as_str();
+    if done(record) {
+        return 0;
+    }
+    if let Some(known) = known.get(name) {
+        return *known;
+    }
+    if !path.insert(name) {
+        return 0;
+    }
+    let begin = record
+        .step
+        .needs
+        .iter()
+        .filter_map(|need| index.get(need.as_str()).copied())
+        .map(|need| finish(need, index, known, path, now))
+        .max()
+        .unwrap_or(0);
+    path.remove(name);
+    let spent = record
+        .started_at
+        .map_or(0, |started| (seconds(started, now) * 1000.0) as u64);
+    let end = begin + record.step.expected_ms.saturating_sub(spent).max(50);
+    known.insert(name, end);
+    end
+}
+
+/// A place that frames are drawn on.
+pub struct Screen {
+    term: Term,
+    live: bool,
+    drawn: usize,
+    told: HashSet<String>,
+}
+
+impl Screen {
+    /// Standard error; live where it is a terminal.
+    pub fn new() -> Self {
+        let term = Term::stderr();
+        let live = std::io::stderr().is_terminal() && std::env::var_os("CI").is_none();
+        Screen {
+            term,
+            live,
+            drawn: 0,
+            told: HashSet::new(),
+        }
+    }
+
+    /// Whether it should be redrawn as time passes.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Shows the job as it is now.
+    pub fn draw(&mut self, job: &JobView, now: Timestamp) {
+        if !self.live {
+            return self.tell(job);
+        }
+        let (height, width) = self.term.size();
+        let mut lines = frame(job, now, usize::from(width).saturating_sub(1).max(20));
+        lines.truncate(usize::from(height).saturating_sub(1).max(3));
+        self.erase();
+        self.drawn = lines.len();
+        let _ = self.term.write_str(&(lines.join("\n") + "\n"));
+    }
+
+    /// Takes the last frame away.
+    pub fn erase(&mut self) {
+        if self.drawn > 0 {
+            let _ = self.term.clear_last_lines(self.drawn);
+            self.drawn = 0;
+        }
+    }
+
+    fn tell(&mut self, job: &JobView) {
+        let mut ended: Vec<&StepRecord> = job
+            .steps
+            .iter()
+            .filter(|record| !record.dropped && record.ended_at.is_some())
+            .collect();
+        ended.sort_by_key(|record| record.ended_at);
+        for record in ended {
+            let key = format!("{} {:?}", record.step.name, record.state);
+            if record.state == StepState::Skipped || !self.told.insert(key) {
+                continue;
+            }
+            let at = record
+                .ended_at
+                .map_or(0.0, |ended| seconds(job.summary.created_at, ended));
+            let state = match record.state {
+                StepState::Succeeded => String::new(),
+                state => format!("  {}", format!("{state:?}").to_lowercase()),
+            };
+            let error = record
+                .error
+                .as_ref()
+                .filter(|_| record.state != StepState::Succeeded);
+            let error = error
+                .map(|error| format!(": {}", error.message))
+                .unwrap_or_default();
+            let _ = writeln!(
+                std::io::stderr(),
+                "{at:>7.1} s  {}{state}{error}",
+                describe(record)
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use wright_model::Span;
+    use wright_workflow::{JobId, JobSummary, Retry, Step};
+
+    use super::*;
+
+    fn step(name: &str, needs: &[&str], state: StepState) -> StepRecord {
+        let (verb, rest) = name.split_once('/').unwrap();
+        let (instance, host) = rest.split_once('@').unwrap();
+        StepRecord {
+            step: Step {
+                name: name.to_owned(),
+                verb: verb.to_owned(),
+                input: json!({ "instance": format!("shop/{instance}") }),
+                needs: needs.iter().map(|need| (*need).to_owned()).collect(),
+                scope: instance.to_owned(),
+                target: Some(host.to_owned()),
+                layer: 0,
+                deadline: Span::from_secs(1),
+                retry: Retry::default(),
+                undo: None,
+                expected_ms: 1000,
+            },
+            state,
+            attempts: 0,
+            ready_at: None,
+            started_at: None,
+            ended_at: None,
+            error: None,
+            output: serde_json::Value::Null,
+            dropped: false,
+        }
+    }
+
+    fn job(steps: Vec<StepRecord>) -> JobView {
+        JobView {
+            summary: JobSummary {
+                id: JobId(Default::default()),
+                kind: "site-up".into(),
+                subject: "site/shop".into(),
+                title: "build shop".into(),
+                actor: "operator".into(),
+                state: JobState::Running,
+                plan: 1,
+                created_at: Timestamp::UNIX_EPOCH,
+                ended_at: None,
+                cause: String::new(),
+            },
+            context: serde_json::Value::Null,
+            steps,
+        }
+    }
+
+    #[test]
+    fn a_frame_says_what_runs_and_who_waits_for_whom() {
+        console::set_colors_enabled(false);
+        let view = job(vec![
+            step("ready/db-1@h1", &[], StepState::Running),
+            step("start/web-1@h2", &["ready/db-1@h1"], StepState::Waiting),
+        ]);
+        let text = frame(&view, Timestamp::UNIX_EPOCH, 100).join("\n");
+        assert!(text.contains("ready db-1 on h1"), "{text}");
+        assert!(text.contains("web-1 waits for db-1"), "{text}");
+        assert!(text.contains("0/2 steps"), "{text}");
+    }
+
+    #[test]
+    fn time_left_is_the_longest_way_to_the_end() {
+        let steps = vec![
+            step("ready/a-1@h1", &[], StepState::Succeeded),
+            step("ready/b-1@h1", &["ready/a-1@h1"], StepState::Waiting),
+            step("ready/c-1@h1", &["ready/b-1@h1"], StepState::Waiting),
+            step("ready/d-1@h1", &[], StepState::Waiting),
+        ];
+        let live: Vec<&StepRecord> = steps.iter().collect();
+        assert_eq!(time_left_ms(&live, Timestamp::UNIX_EPOCH), 2000);
+    }
+
+    #[test]
+    fn a_frame_is_never_wider_than_the_terminal() {
+        console::set_colors_enabled(false);
+        let view = job(vec![step(
+            "ready/a-very-long-instance-name-1@h1",
+            &[],
+            StepState::Running,
+        )]);
+        for line in frame(&view, Timestamp::UNIX_EPOCH, 30) {
+            assert!(console::measure_text_width(&line) <= 30, "{line}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The values of the HTTP API that are not nouns of a lower room.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wright_model::{Digest, Host, InstanceRecord, InstanceStatus, PackageId};
+use wright_site::{Bundle, Plan};
+use wright_workflow::JobId;
+
+/// `client.json`: how a command line finds and trusts a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientContext {
+    /// `https://ADDRESS:PORT`.
+    pub url: String,
+    /// The bearer token.
+    pub token: String,
+    /// The certificate authority, PEM.
+    pub ca: String,
+}
+
+/// `POST /sites`: build or change a site.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpRequest {
+    /// The site's files.
+    pub bundle: Bundle,
+    /// The plan that was shown; refused where the plan would now be another one.
+    #[serde(default)]
+    pub plan: Option<Digest>,
+}
+
+/// The answer to `POST /sites` and `POST /sites/{site}/down`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpAnswer {
+    /// The job; `None` where nothing is to be done.
+    pub job: Option<JobId>,
+    /// What it does.
+    pub plan: Plan,
+}
+
+/// A host with what its agent says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HostView {
+    /// The host.
+    #[serde(flatten)]
+    pub host: Host,
+    /// Whether its agent is connected now.
+    pub connected: bool,
+    /// Instances recorded there.
+    pub instances: usize,
+    /// Resident memory of the agent, bytes.
+    pub agent_resident_bytes: u64,
+    /// Processor time of the agent since it started, milliseconds.
+    pub agent_cpu_ms: u64,
+}
+
+/// A package in the package store (kind `package`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PackageView {
+    /// Name, version, digest.
+    #[serde(flatten)]
+    pub id: PackageId,
+    /// From the manifest.
+    pub description: String,
+    /// From the manifest.
+    pub platform: String,
+    /// Size of the archive, bytes.
+    pub size: u64,
+    /// The id of the key that signed it.
+    pub key_id: String,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+}
+
+/// An instance: what is recorded, and what its agent sees.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// What the control plane has done.
+    pub record: InstanceRecord,
+    /// What the agent sees; `None` where it has not said yet.
+    pub status: Option<InstanceStatus>,
+}
+
+/// The answer to an operation on an instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OperationAnswer {
+    /// One line.
+    pub message: String,
+    /// Findings, one per line.
+    #[serde(default)]
+    pub lines: Vec<String>,
+}
+
+/// Why somebody interferes with a job.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Reason {
+    /// For the audit trail.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `GET /health`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Health {
+    /// The program's version.
+    pub version: String,
+    /// Hosts whose agents are connected.
+    pub hosts_connected: usize,
+    /// Hosts that are known and not given up.
+    pub hosts: usize,
+    /// Resident memory of the server process, bytes.
+    pub resident_bytes: u64,
+}

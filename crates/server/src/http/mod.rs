@@ -1,0 +1,161 @@
+//! The HTTP API: `/api/v1`, JSON, problem+json, server-sent events; described by
+//! `/api/openapi.json`.
+
+pub mod answer;
+pub mod auth;
+mod hosts;
+mod instances;
+mod inventory;
+mod jobs;
+mod packages;
+mod sites;
+pub mod tls;
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    middleware,
+    response::sse::{self, Sse},
+    routing::{get, post},
+};
+use futures::Stream;
+use serde::Serialize;
+use utoipa::OpenApi;
+use wright_fleet::Fleet;
+use wright_inventory::Inventory;
+use wright_model::HostState;
+use wright_provision::Provider;
+use wright_store::SharedStore;
+use wright_workflow::Engine;
+
+use self::answer::Refusal;
+use crate::{api::Health, control::Control, library::Library, records};
+
+/// The largest request body: a package archive.
+const MAX_BODY: usize = 2 << 30;
+
+/// What handlers work with.
+pub struct Rooms {
+    /// The store.
+    pub store: SharedStore,
+    /// The inventory.
+    pub inventory: Arc<Inventory>,
+    /// The job engine.
+    pub engine: Engine,
+    /// The agents.
+    pub fleet: Fleet,
+    /// The package store.
+    pub library: Arc<Library>,
+    /// Site control.
+    pub control: Arc<Control>,
+    /// Where hosts come from.
+    pub provider: Option<Arc<dyn Provider>>,
+}
+
+type Shared = State<Arc<Rooms>>;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Sitewright", description = "Stands up whole sites and runs them. Errors are problem+json (RFC 9457); watches are server-sent events."),
+    servers((url = "/api/v1")),
+    paths(
+        health, sites::plan, sites::up, sites::list, sites::status, sites::down, sites::explain, sites::report,
+        jobs::list, jobs::show, jobs::watch, jobs::retry, jobs::cancel,
+        hosts::list, hosts::show, hosts::kill,
+        packages::list, packages::push, packages::versions,
+        instances::list, instances::operate, instances::logs,
+        inventory::list, inventory::show, inventory::history, inventory::events, inventory::watch_events,
+    )
+)]
+struct Document;
+
+/// The whole API.
+pub fn router(rooms: Arc<Rooms>) -> Router {
+    let api = Router::new()
+        .route("/plans", post(sites::plan))
+        .route("/sites", post(sites::up).get(sites::list))
+        .route("/sites/{site}", get(sites::status))
+        .route("/sites/{site}/down", post(sites::down))
+        .route("/sites/{site}/explain", get(sites::explain))
+        .route("/sites/{site}/report", get(sites::report))
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{job}", get(jobs::show))
+        .route("/jobs/{job}/watch", get(jobs::watch))
+        .route("/jobs/{job}/retry", post(jobs::retry))
+        .route("/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/hosts", get(hosts::list))
+        .route("/hosts/{host}", get(hosts::show))
+        .route("/hosts/{host}/kill", post(hosts::kill))
+        .route("/packages", get(packages::list).post(packages::push))
+        .route("/packages/{name}", get(packages::versions))
+        .route("/instances", get(instances::list))
+        .route("/instances/{site}/{name}/logs", get(instances::logs))
+        .route(
+            "/instances/{site}/{name}/{operation}",
+            post(instances::operate),
+        )
+        .route("/resources/{kind}", get(inventory::list))
+        .route("/resources/{kind}/{name}", get(inventory::show))
+        .route("/resources/{kind}/{name}/history", get(inventory::history))
+        .route("/events", get(inventory::events))
+        .route("/events/watch", get(inventory::watch_events))
+        .route("/health", get(health))
+        .fallback(nothing_here)
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(
+            Arc::new(rooms.store.clone()),
+            auth::require,
+        ))
+        .with_state(rooms);
+    Router::new()
+        .route("/api/openapi.json", get(async || Json(Document::openapi())))
+        .nest("/api/v1", api)
+        .fallback(nothing_here)
+}
+
+async fn nothing_here(uri: http::Uri) -> Refusal {
+    Refusal::not_found(format!("{}; see /api/openapi.json", uri.path()))
+}
+
+/// Whether the server does its work.
+#[utoipa::path(get, path = "/health", responses((status = 200, description = "It does.", body = serde_json::Value)))]
+async fn health(State(rooms): Shared) -> Result<Json<Health>, Refusal> {
+    let hosts = records::hosts(&rooms.inventory)
+        .await
+        .map_err(Refusal::internal)?;
+    let alive: Vec<_> = hosts
+        .iter()
+        .filter(|host| host.state != HostState::Dead)
+        .collect();
+    Ok(Json(Health {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        hosts_connected: alive
+            .iter()
+            .filter(|host| rooms.fleet.is_connected(host.name.as_str()))
+            .count(),
+        hosts: alive.len(),
+        resident_bytes: resident_bytes(),
+    }))
+}
+
+/// Resident memory of this process (proc(5), `statm`), bytes; 0 where it is not told.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * procfs::page_size()
+}
+
+/// Values as server-sent events, with a comment now and then so that a dead link is noticed.
+fn events<T: Serialize>(
+    stream: impl Stream<Item = T> + Send + 'static,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    use futures::StreamExt as _;
+    let stream = stream.map(|value| {
+        let text = serde_json::to_string(&value).unwrap_or_default();
+        Ok(sse::Event::default().data(text))
+    });
+    Sse::new(stream).keep_alive(sse::KeepAlive::default())
+}

@@ -1,0 +1,140 @@
+//! Sites.
+
+use axum::{
+    Extension, Json,
+    extract::{Path, Query, State},
+    response::{Html, IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use wright_model::Name;
+use wright_site::{Bundle, Explanation, Plan, SiteStatus};
+use wright_workflow::JobId;
+
+use super::{Shared, answer::Refusal, auth::Actor};
+use crate::{
+    api::{UpAnswer, UpRequest},
+    control::ControlError,
+    records::{SiteRecord, kind},
+};
+
+impl From<ControlError> for Refusal {
+    fn from(error: ControlError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ControlError::Findings { title, diagnostics } => Refusal::findings(&title, diagnostics),
+            ControlError::Busy(_) => Refusal::new(409, "busy", "the site is being changed", detail),
+            ControlError::Stale => Refusal::new(409, "stale", "the plan is old", detail),
+            ControlError::NotFound(what) => Refusal::not_found(what),
+            error => Refusal::internal(error),
+        }
+    }
+}
+
+/// What `up` would do; changes nothing.
+#[utoipa::path(post, path = "/plans", request_body = serde_json::Value, responses((status = 200, description = "The plan.", body = serde_json::Value), (status = 422, description = "Findings.", body = serde_json::Value)))]
+pub async fn plan(State(rooms): Shared, Json(bundle): Json<Bundle>) -> Result<Json<Plan>, Refusal> {
+    Ok(Json(rooms.control.plan(&bundle).await?))
+}
+
+/// Build a site or change it to what its files say.
+#[utoipa::path(post, path = "/sites", request_body = serde_json::Value, responses((status = 200, description = "The job and its plan.", body = serde_json::Value), (status = 409, description = "A job of the site runs, or the plan shown is old.", body = serde_json::Value), (status = 422, description = "Findings.", body = serde_json::Value)))]
+pub async fn up(
+    State(rooms): Shared,
+    Extension(actor): Extension<Actor>,
+    Json(request): Json<UpRequest>,
+) -> Result<Json<UpAnswer>, Refusal> {
+    Ok(Json(rooms.control.up(request, &actor.0).await?))
+}
+
+/// Take a site down.
+#[utoipa::path(post, path = "/sites/{site}/down", params(("site" = String, Path)), responses((status = 200, description = "The job and its plan.", body = serde_json::Value), (status = 404, description = "No such site.", body = serde_json::Value)))]
+pub async fn down(
+    State(rooms): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(site): Path<Name>,
+) -> Result<Json<UpAnswer>, Refusal> {
+    Ok(Json(rooms.control.down(&site, &actor.0).await?))
+}
+
+/// One line of the list of sites.
+#[derive(Debug, Serialize)]
+pub struct SiteLine {
+    site: String,
+    job: Option<JobId>,
+    plan: u64,
+    served: bool,
+}
+
+/// All sites.
+#[utoipa::path(get, path = "/sites", responses((status = 200, description = "The sites.", body = serde_json::Value)))]
+pub async fn list(State(rooms): Shared) -> Result<Json<Vec<SiteLine>>, Refusal> {
+    let sites: Vec<(String, SiteRecord)> = rooms
+        .inventory
+        .list_named_as(kind::SITE)
+        .await
+        .map_err(Refusal::internal)?;
+    let line = |(site, record): (String, SiteRecord)| SiteLine {
+        site,
+        job: record.job,
+        plan: record.plan,
+        served: record.served,
+    };
+    Ok(Json(sites.into_iter().map(line).collect()))
+}
+
+/// A tree of apps and instances.
+#[utoipa::path(get, path = "/sites/{site}", params(("site" = String, Path)), responses((status = 200, description = "The tree.", body = serde_json::Value)))]
+pub async fn status(
+    State(rooms): Shared,
+    Path(site): Path<Name>,
+) -> Result<Json<SiteStatus>, Refusal> {
+    Ok(Json(rooms.control.status(&site).await?))
+}
+
+/// Which instance to explain.
+#[derive(Debug, Deserialize)]
+pub struct Which {
+    instance: Option<Name>,
+}
+
+/// Why instances do not run, and what would help.
+#[utoipa::path(get, path = "/sites/{site}/explain", params(("site" = String, Path), ("instance" = Option<String>, Query)), responses((status = 200, description = "One explanation for each.", body = serde_json::Value)))]
+pub async fn explain(
+    State(rooms): Shared,
+    Path(site): Path<Name>,
+    Query(which): Query<Which>,
+) -> Result<Json<Vec<Explanation>>, Refusal> {
+    Ok(Json(
+        rooms
+            .control
+            .explain(&site, which.instance.as_ref())
+            .await?,
+    ))
+}
+
+/// How the report is wanted.
+#[derive(Debug, Deserialize)]
+pub struct Form {
+    #[serde(default)]
+    format: Option<String>,
+}
+
+/// The report of the site's last job, as JSON or, with `format=html`, as one self-contained page.
+#[utoipa::path(get, path = "/sites/{site}/report", params(("site" = String, Path), ("format" = Option<String>, Query)), responses((status = 200, description = "The report.", body = serde_json::Value)))]
+pub async fn report(
+    State(rooms): Shared,
+    Path(site): Path<Name>,
+    Query(form): Query<Form>,
+) -> Result<Response, Refusal> {
+    let report = rooms.control.report(&site).await?;
+    match form.format.as_deref() {
+        None | Some("json") => Ok(Json(report).into_response()),
+        Some("html") => Ok(Html(report.html()).into_response()),
+        Some(other) => Err(Refusal::new(
+            400,
+            "bad-format",
+            "unknown format",
+            format!("{other:?}: `json` or `html` was expected"),
+        )),
+    }
+}

@@ -1,0 +1,197 @@
+//! The package store: archives and signatures as files by digest, facts in the inventory.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use wright_inventory::{Event, Inventory, InventoryError};
+use wright_model::{Digest, VersionReq};
+use wright_package::{Contents, Keyring, Signature};
+
+use crate::{api::PackageView, records::kind};
+
+/// The package store of one installation.
+pub struct Library {
+    directory: PathBuf,
+    keys: PathBuf,
+    inventory: Arc<Inventory>,
+}
+
+/// Why a package was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// Its bytes or signature are wrong, or its signer is unknown.
+    #[error(transparent)]
+    Package(#[from] wright_package::Error),
+    /// The same version was pushed before with other bytes.
+    #[error(
+        "{package} was pushed before with other bytes: a version never changes; raise it in package.toml"
+    )]
+    Changed {
+        /// Name and version.
+        package: String,
+    },
+    /// What was sent is not an archive with its signature.
+    #[error("{0}")]
+    Malformed(String),
+    /// The disk failed.
+    #[error("the package store: {0}")]
+    Disk(#[from] io::Error),
+    /// The inventory failed.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+}
+
+impl Library {
+    /// Uses `directory` for archives and trusts the public keys in `keys`.
+    ///
+    /// # Errors
+    /// Where the directories cannot be made.
+    pub fn open(directory: &Path, keys: &Path, inventory: Arc<Inventory>) -> io::Result<Self> {
+        fs::create_dir_all(directory)?;
+        fs::create_dir_all(keys)?;
+        Ok(Library {
+            directory: directory.to_path_buf(),
+            keys: keys.to_path_buf(),
+            inventory,
+        })
+    }
+
+    /// Where the archive and the signature of a digest are, if they are there.
+    pub fn files(&self, digest: Digest) -> Option<(PathBuf, PathBuf)> {
+        let archive = self.directory.join(format!("{digest}.wpk"));
+        let signature = self.directory.join(format!("{digest}.sig"));
+        archive.is_file().then_some((archive, signature))
+    }
+
+    /// Takes an archive after proving its signature. The same again changes nothing.
+    ///
+    /// # Errors
+    /// See [`LibraryError`]; nothing is kept then.
+    pub async fn push(
+        &self,
+        archive: &[u8],
+        signature: &[u8],
+        actor: &str,
+    ) -> Result<PackageView, LibraryError> {
+        let digest = Digest::of(archive);
+        let partial = self
+            .directory
+            .join(format!("{digest}.{}.partial", uuid::Uuid::now_v7()));
+        let proved = self.prove(&partial, archive, signature);
+        let (contents, key_id) = match proved {
+            Ok(proved) => proved,
+            Err(error) => {
+                let _ = fs::remove_file(&partial);
+                return Err(error);
+            }
+        };
+        let (id, manifest) = (contents.id, contents.manifest);
+        let name = id.to_string();
+        if let Some(known) = self
+            .inventory
+            .get_as::<PackageView>(kind::PACKAGE, &name)
+            .await?
+        {
+            let _ = fs::remove_file(&partial);
+            return if known.id.digest == digest {
+                Ok(known)
+            } else {
+                Err(LibraryError::Changed { package: name })
+            };
+        }
+        self.keep(digest, &partial, signature)?;
+        let view = PackageView {
+            id,
+            description: manifest.description.clone(),
+            platform: manifest.platform.to_string(),
+            size: archive.len() as u64,
+            key_id,
+            pushed_at: Timestamp::now(),
+        };
+        self.inventory.put_as(kind::PACKAGE, &name, &view).await?;
+        let message = format!("pushed, {} bytes, digest {}", view.size, digest.short());
+        self.inventory
+            .record(&Event::new(
+                actor,
+                "package-pushed",
+                &format!("package/{name}"),
+                &message,
+            ))
+            .await?;
+        Ok(view)
+    }
+
+    fn prove(
+        &self,
+        partial: &Path,
+        archive: &[u8],
+        signature: &[u8],
+    ) -> Result<(Contents, String), LibraryError> {
+        let signature = Signature::try_from(signature)
+            .map_err(|error| LibraryError::Malformed(error.to_string()))?;
+        write_synced(partial, archive)?;
+        let contents = wright_package::inspect(partial)?;
+        Keyring::load(&self.keys)?.check(&contents.id, &signature)?;
+        Ok((contents, signature.key_id.to_string()))
+    }
+
+    fn keep(&self, digest: Digest, partial: &Path, signature: &[u8]) -> io::Result<()> {
+        write_synced(&self.directory.join(format!("{digest}.sig")), signature)?;
+        fs::rename(partial, self.directory.join(format!("{digest}.wpk")))?;
+        fs::File::open(&self.directory)?.sync_all()
+    }
+
+    /// Every package, by name and version.
+    ///
+    /// # Errors
+    /// Where the inventory fails.
+    pub async fn list(&self) -> Result<Vec<PackageView>, InventoryError> {
+        let mut packages: Vec<PackageView> = self.inventory.list_as(kind::PACKAGE).await?;
+        packages.sort_by(|a, b| (&a.id.name, a.id.version).cmp(&(&b.id.name, b.id.version)));
+        Ok(packages)
+    }
+
+    /// What there is now, for a planner.
+    ///
+    /// # Errors
+    /// Where the inventory fails.
+    pub async fn shelf(&self) -> Result<Shelf, InventoryError> {
+        Ok(Shelf {
+            packages: self.list().await?,
+        })
+    }
+}
+
+/// The packages there are, as a value.
+pub struct Shelf {
+    packages: Vec<PackageView>,
+}
+
+impl Shelf {
+    /// The newest version that a requirement takes.
+    pub fn newest(&self, wanted: &VersionReq) -> Option<&PackageView> {
+        let matching = self
+            .packages
+            .iter()
+            .filter(|view| view.id.name == wanted.name);
+        matching
+            .filter(|view| wanted.matches(view.id.version))
+            .max_by_key(|view| view.id.version)
+    }
+
+    /// All packages.
+    pub fn packages(&self) -> &[PackageView] {
+        &self.packages
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

@@ -1,0 +1,130 @@
+//! What the control plane records, by its type: instances, hosts, sites, packages, specifications.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wright_inventory::{Inventory, InventoryError, Put};
+use wright_model::{Digest, Host, InstanceId, InstanceRecord, InstanceSpec, Name};
+use wright_site::{Bundle, PlannedApp};
+use wright_store::{Operation, Revision, SharedStore, StoreError};
+use wright_workflow::JobId;
+
+/// The kinds of the resources that the platform itself uses.
+pub mod kind {
+    /// [`wright_model::Host`].
+    pub const HOST: &str = "host";
+    /// [`wright_model::InstanceRecord`].
+    pub const INSTANCE: &str = "instance";
+    /// [`super::SiteRecord`].
+    pub const SITE: &str = "site";
+    /// [`crate::api::PackageView`].
+    pub const PACKAGE: &str = "package";
+}
+
+/// A site as the inventory records it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SiteRecord {
+    /// What it was last asked to be.
+    pub bundle: Bundle,
+    /// The job that last changed it.
+    pub job: Option<JobId>,
+    /// Raised by every plan that is carried out.
+    pub plan: u64,
+    /// The apps of that plan: who needs whom, also among apps that the files no longer have.
+    #[serde(default)]
+    pub apps: BTreeMap<Name, PlannedApp>,
+    /// Whether its take-down was asked for.
+    #[serde(default)]
+    pub going: bool,
+    /// Whether a build of it once succeeded: its stores may hold data that counts.
+    #[serde(default)]
+    pub served: bool,
+}
+
+/// The name under which an instance is recorded.
+pub fn instance_name(id: &InstanceId) -> String {
+    format!("{}.{}", id.site, id.name)
+}
+
+/// One instance.
+pub async fn instance(
+    inventory: &Inventory,
+    id: &InstanceId,
+) -> Result<Option<InstanceRecord>, InventoryError> {
+    inventory.get_as(kind::INSTANCE, &instance_name(id)).await
+}
+
+/// One instance, and the revision that wrote its record.
+pub async fn instance_with_revision(
+    inventory: &Inventory,
+    id: &InstanceId,
+) -> Result<Option<(InstanceRecord, Revision)>, InventoryError> {
+    let Some(resource) = inventory.get(kind::INSTANCE, &instance_name(id)).await? else {
+        return Ok(None);
+    };
+    let revision = resource.revision;
+    Ok(Some((resource.body_as()?, revision)))
+}
+
+/// All instances.
+pub async fn instances(inventory: &Inventory) -> Result<Vec<InstanceRecord>, InventoryError> {
+    inventory.list_as(kind::INSTANCE).await
+}
+
+/// All hosts.
+pub async fn hosts(inventory: &Inventory) -> Result<Vec<Host>, InventoryError> {
+    inventory.list_as(kind::HOST).await
+}
+
+/// One site.
+pub async fn site(
+    inventory: &Inventory,
+    site: &Name,
+) -> Result<Option<SiteRecord>, InventoryError> {
+    inventory.get_as(kind::SITE, site.as_str()).await
+}
+
+/// Writes an instance's record, whatever was there.
+pub fn put_instance(record: &InstanceRecord) -> Result<Vec<Operation>, InventoryError> {
+    Put::new(kind::INSTANCE, &instance_name(&record.spec.id), record)?
+        .label("site", record.spec.id.site.as_str())
+        .label("app", record.spec.app.as_str())
+        .label("host", record.spec.host.as_str())
+        .operations()
+}
+
+/// Removes an instance's record.
+pub fn delete_instance(id: &InstanceId) -> Vec<Operation> {
+    wright_inventory::delete_operations(kind::INSTANCE, &instance_name(id))
+}
+
+fn spec_key(digest: Digest) -> String {
+    format!("spec/{digest}")
+}
+
+/// A specification by its digest.
+pub async fn spec(store: &SharedStore, digest: Digest) -> Result<Option<InstanceSpec>, StoreError> {
+    let entry = store.get(spec_key(digest).as_bytes()).await?;
+    let read = |entry: wright_store::Entry| {
+        serde_json::from_slice(&entry.value)
+            .map_err(|error| StoreError::Engine(format!("spec/{digest}: {error}")))
+    };
+    entry.map(read).transpose()
+}
+
+/// Puts specifications where verbs find them.
+pub async fn put_specs<'a>(
+    store: &SharedStore,
+    specs: impl Iterator<Item = &'a InstanceSpec>,
+) -> Result<(), StoreError> {
+    let mut operations = Vec::new();
+    for spec in specs {
+        let value =
+            serde_json::to_vec(spec).map_err(|error| StoreError::Engine(error.to_string()))?;
+        operations.push(Operation::put(spec_key(spec.digest()), value));
+    }
+    for chunk in operations.chunks(wright_store::MAX_OPERATIONS) {
+        store.commit(Vec::new(), chunk.to_vec()).await?;
+    }
+    Ok(())
+}

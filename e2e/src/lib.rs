@@ -1,0 +1,8 @@
+//! A test bed for end-to-end tests: a real `wright dev` with real agents in a directory of its own,
+//! and small sites to build on it.
+
+mod bed;
+mod site;
+
+pub use bed::{Bed, Ended, processes_of, signal};
+pub use site::{App, Site};

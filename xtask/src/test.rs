@@ -1,0 +1,26 @@
+//! `cargo xtask test`: everything that must hold on main.
+
+use crate::{Result, demo, packages, run};
+
+/// Runs it all, the quick checks first.
+pub async fn test(only: Option<&str>) -> Result {
+    let end_to_end = ["test", "--release", "--package", "wright-e2e", "--", "--nocapture", "--test-threads=1"];
+    if let Some(only) = only {
+        packages::prepare().await?;
+        return run::cargo(&[&end_to_end[..], &[only]].concat()).await;
+    }
+    run::cargo(&["fmt", "--all", "--check"]).await?;
+    run::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await?;
+    docs().await?;
+    packages::prepare().await?;
+    run::cargo(&["test", "--release", "--workspace", "--exclude", "wright-e2e"]).await?;
+    run::cargo(&end_to_end).await?;
+    demo::demo(true).await
+}
+
+async fn docs() -> Result {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = run::command(cargo, ["doc", "--workspace", "--no-deps", "--quiet"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    run::must(command).await
+}
