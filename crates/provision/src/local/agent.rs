@@ -53,13 +53,17 @@ pub(super) enum Running {
 }
 
 impl Running {
-    /// Waits for its end. Cancel-safe.
-    pub(super) async fn ended(&mut self) {
+    /// Waits for its end, and says how it ended. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> String {
         match self {
-            Running::Child(child) => {
-                let _ = child.wait().await;
+            Running::Child(child) => match child.wait().await {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            },
+            Running::Found(process) => {
+                process.ended().await;
+                "unseen, it was no child of this server".to_owned()
             }
-            Running::Found(process) => process.ended().await,
         }
     }
 }

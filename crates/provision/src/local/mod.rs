@@ -141,9 +141,12 @@ impl Local {
     /// Ends everything that runs from a host's directory; its agent first, so that it does not
     /// start again what is ended.
     async fn end_all(&self, host: &Name, files: &HostFiles) -> Result<(), ProvisionError> {
-        let leftovers = Leftovers::of(files);
-        leftovers.kill(host).await?;
-        leftovers.remove_groups();
+        // Twice: until it is killed, the agent may begin something that the first look missed.
+        for _ in 0..2 {
+            let leftovers = Leftovers::of(files);
+            leftovers.kill(host).await?;
+            leftovers.remove_groups();
+        }
         Ok(())
     }
 }

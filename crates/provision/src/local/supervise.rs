@@ -56,9 +56,9 @@ async fn keep(agent: Agent, mut running: Running) {
     let mut pause = Duration::ZERO;
     loop {
         let begun = Instant::now();
-        running.ended().await;
+        let how = running.ended().await;
         pause = next_pause(pause, begun.elapsed());
-        tracing::warn!(host = %agent.host, ?pause, "the agent ended; it is started again");
+        tracing::warn!(host = %agent.host, how, ?pause, "the agent ended; it is started again");
         running = loop {
             sleep(pause).await;
             match agent.spawn() {
