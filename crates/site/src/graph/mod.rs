@@ -1,6 +1,7 @@
 //! Who needs whom: the topology of a site, drawn as DOT (graphviz.org), Mermaid (mermaid.js.org)
 //! or SVG.
 
+mod layout;
 mod svg;
 
 use std::fmt::Write as _;

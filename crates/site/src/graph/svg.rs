@@ -1,18 +1,11 @@
-//! A layered drawing (after Sugiyama, Tagawa and Toda, 1981): a column for each layer, columns
-//! ordered by the barycentre of their neighbours to keep crossings few.
+use std::fmt::Write as _;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use super::{
+    Topology, label,
+    layout::{BOX_HEIGHT, BOX_WIDTH, GAP_X, Layout, layout},
+};
 
-use super::{Topology, label};
-
-const BOX_WIDTH: f64 = 168.0;
-const BOX_HEIGHT: f64 = 44.0;
-const GAP_X: f64 = 96.0;
-const GAP_Y: f64 = 20.0;
-const MARGIN: f64 = 24.0;
-const SWEEPS: usize = 8;
-
-/// Colours follow the reader's preference; a page that embeds the drawing may override them.
+/// Colours follow the reader's preference.
 const STYLE: &str = "
 .wt-box{fill:#fff;stroke:#94a3b8;stroke-width:1.2}
 .wt-store{fill:#eff6ff;stroke:#3b82f6}
@@ -24,107 +17,50 @@ const STYLE: &str = "
 @media (prefers-color-scheme:dark){.wt-box{fill:#1e293b;stroke:#475569}.wt-store{fill:#172554;stroke:#3b82f6}.wt-name{fill:#f1f5f9}.wt-sub{fill:#94a3b8}.wt-edge{stroke:#64748b}.wt-tip{fill:#64748b}}
 ";
 
-/// The columns, each from top to bottom, as indexes of apps.
-fn columns(topology: &Topology) -> Vec<Vec<usize>> {
-    let depth = topology
-        .apps
-        .iter()
-        .map(|node| node.layer as usize + 1)
-        .max()
-        .unwrap_or(0);
-    let mut columns = vec![Vec::new(); depth];
-    for (index, node) in topology.apps.iter().enumerate() {
-        columns[node.layer as usize].push(index);
-    }
-    let index: BTreeMap<&str, usize> = topology
-        .apps
-        .iter()
-        .enumerate()
-        .map(|(i, node)| (node.app.as_str(), i))
-        .collect();
-    let mut neighbours = vec![Vec::new(); topology.apps.len()];
-    for edge in &topology.needs {
-        let ends = (index.get(edge.from.as_str()), index.get(edge.to.as_str()));
-        if let (Some(from), Some(to)) = ends {
-            neighbours[*from].push(*to);
-            neighbours[*to].push(*from);
-        }
-    }
-    for sweep in 0..SWEEPS {
-        let mut row = vec![0.0; topology.apps.len()];
-        for column in &columns {
-            for (position, app) in column.iter().enumerate() {
-                // Centred, so that short and long columns compare.
-                row[*app] = position as f64 - column.len() as f64 / 2.0;
-            }
-        }
-        let mut order: Vec<usize> = (0..columns.len()).collect();
-        if sweep % 2 == 1 {
-            order.reverse();
-        }
-        for layer in order {
-            let centre = |app: usize| {
-                let near = &neighbours[app];
-                match near.len() {
-                    0 => row[app],
-                    count => near.iter().map(|n| row[*n]).sum::<f64>() / count as f64,
-                }
-            };
-            let mut keyed: Vec<(f64, usize)> = columns[layer]
-                .iter()
-                .map(|app| (centre(*app), *app))
-                .collect();
-            keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            columns[layer] = keyed.into_iter().map(|(_, app)| app).collect();
-        }
-    }
-    columns
-}
-
 pub(super) fn draw(topology: &Topology) -> String {
-    let columns = columns(topology);
-    let tallest = columns.iter().map(Vec::len).max().unwrap_or(0) as f64;
-    let count = columns.len() as f64;
-    let width = MARGIN * 2.0 + count * BOX_WIDTH + (count - 1.0).max(0.0) * GAP_X;
-    let height = MARGIN * 2.0 + tallest * (BOX_HEIGHT + GAP_Y) - GAP_Y.min(tallest * GAP_Y);
-
-    let mut at: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (layer, column) in columns.iter().enumerate() {
-        // What needs nothing is on the right; who needs it is left of it.
-        let x = MARGIN + (count - 1.0 - layer as f64) * (BOX_WIDTH + GAP_X);
-        let used = column.len() as f64 * (BOX_HEIGHT + GAP_Y) - GAP_Y;
-        let top = (height - used) / 2.0;
-        for (row, app) in column.iter().enumerate() {
-            let y = top + row as f64 * (BOX_HEIGHT + GAP_Y);
-            at.insert(topology.apps[*app].app.as_str(), (x, y));
-        }
-    }
+    let drawn = layout(topology);
+    let Layout { width, height, .. } = drawn;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\" aria-label=\"Topology of {}\">\n<style>{STYLE}</style>\n",
         topology.site
     );
-    for edge in &topology.needs {
-        let ends = (at.get(edge.from.as_str()), at.get(edge.to.as_str()));
-        if let (Some(from), Some(to)) = ends {
-            arrow(&mut svg, *from, *to, edge.gate);
+    for (edge, way) in topology.needs.iter().zip(&drawn.ways) {
+        let class = if edge.gate {
+            "wt-edge"
+        } else {
+            "wt-edge wt-loose"
+        };
+        if way.is_empty() {
+            let at = |name: &wright_model::Name| {
+                topology
+                    .apps
+                    .iter()
+                    .position(|node| node.app == *name)
+                    .map(|i| drawn.boxes[i])
+            };
+            if let (Some(from), Some(to)) = (at(&edge.from), at(&edge.to)) {
+                around(&mut svg, class, from, to);
+            }
+        } else {
+            arrow(&mut svg, class, way);
         }
     }
-    for node in &topology.apps {
-        let Some((x, y)) = at.get(node.app.as_str()) else {
-            continue;
-        };
+    for (node, (x, middle)) in topology.apps.iter().zip(&drawn.boxes) {
         let class = if node.store {
             "wt-box wt-store"
         } else {
             "wt-box"
         };
-        let (middle, name_y, sub_y) = (x + BOX_WIDTH / 2.0, y + 19.0, y + 34.0);
+        let centre = x + BOX_WIDTH / 2.0;
         let _ = writeln!(
             svg,
-            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{BOX_WIDTH}\" height=\"{BOX_HEIGHT}\" rx=\"8\"/>\
-             <text class=\"wt-name\" x=\"{middle:.1}\" y=\"{name_y:.1}\" text-anchor=\"middle\">{}</text>\
-             <text class=\"wt-sub\" x=\"{middle:.1}\" y=\"{sub_y:.1}\" text-anchor=\"middle\">{}</text>",
+            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{BOX_WIDTH}\" height=\"{BOX_HEIGHT}\" rx=\"8\"/>\
+             <text class=\"wt-name\" x=\"{centre:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
+             <text class=\"wt-sub\" x=\"{centre:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+            middle - BOX_HEIGHT / 2.0,
+            middle - 3.0,
             label(node),
+            middle + 12.0,
             node.package
         );
     }
@@ -132,32 +68,46 @@ pub(super) fn draw(topology: &Topology) -> String {
     svg
 }
 
-fn arrow(svg: &mut String, from: (f64, f64), to: (f64, f64), gate: bool) {
-    let class = if gate { "wt-edge" } else { "wt-edge wt-loose" };
-    let (y1, y2) = (from.1 + BOX_HEIGHT / 2.0, to.1 + BOX_HEIGHT / 2.0);
-    let path = if to.0 > from.0 {
-        let (x1, x2) = (from.0 + BOX_WIDTH, to.0 - 7.0);
-        let bend = ((x2 - x1) / 2.0).min(GAP_X * 0.7);
-        format!(
-            "M{x1:.1} {y1:.1} C{:.1} {y1:.1} {:.1} {y2:.1} {x2:.1} {y2:.1}",
-            x1 + bend,
-            x2 - bend
-        )
-    } else {
-        // A need that does not gate may point back or stay in its column: around, on the right.
-        let (x1, x2) = (from.0 + BOX_WIDTH, to.0 + BOX_WIDTH + 7.0);
-        let out = x1.max(x2) + GAP_X / 2.0;
-        format!("M{x1:.1} {y1:.1} C{out:.1} {y1:.1} {out:.1} {y2:.1} {x2:.1} {y2:.1}")
-    };
-    let (tip, back) = if to.0 > from.0 {
-        (to.0, to.0 - 8.0)
-    } else {
-        (to.0 + BOX_WIDTH, to.0 + BOX_WIDTH + 8.0)
-    };
+/// From box to box, through the lanes between.
+fn arrow(svg: &mut String, class: &str, way: &[(f64, f64)]) {
+    let mut path = String::new();
+    for (index, pair) in way.windows(2).enumerate() {
+        let ((from_x, y1), (to_x, y2)) = (pair[0], pair[1]);
+        let last = index + 2 == way.len();
+        let (x1, x2) = (from_x + BOX_WIDTH, if last { to_x - 7.0 } else { to_x });
+        let middle = f64::midpoint(x1, x2);
+        let verb = if index == 0 { 'M' } else { 'L' };
+        let _ = write!(
+            path,
+            "{verb}{x1:.1} {y1:.1} C{middle:.1} {y1:.1} {middle:.1} {y2:.1} {x2:.1} {y2:.1} "
+        );
+    }
+    if let Some((x, y)) = way.last() {
+        tip(svg, class, path.trim_end(), (*x, *y), -8.0);
+    }
+}
+
+/// A need that does not gate may point back or stay in its column: around, on the right.
+fn around(svg: &mut String, class: &str, from: (f64, f64), to: (f64, f64)) {
+    let (x1, x2) = (from.0 + BOX_WIDTH, to.0 + BOX_WIDTH);
+    let out = x1.max(x2) + GAP_X / 2.0;
+    let path = format!(
+        "M{x1:.1} {:.1} C{out:.1} {:.1} {out:.1} {:.1} {:.1} {:.1}",
+        from.1,
+        from.1,
+        to.1,
+        x2 + 7.0,
+        to.1
+    );
+    tip(svg, class, &path, (x2, to.1), 8.0);
+}
+
+fn tip(svg: &mut String, class: &str, path: &str, (x, y): (f64, f64), back: f64) {
+    let back = x + back;
     let _ = writeln!(
         svg,
-        "<path class=\"{class}\" d=\"{path}\"/><polygon class=\"wt-tip\" points=\"{tip:.1},{y2:.1} {back:.1},{:.1} {back:.1},{:.1}\"/>",
-        y2 - 4.0,
-        y2 + 4.0
+        "<path class=\"{class}\" d=\"{path}\"/><polygon class=\"wt-tip\" points=\"{x:.1},{y:.1} {back:.1},{:.1} {back:.1},{:.1}\"/>",
+        y - 4.0,
+        y + 4.0
     );
 }

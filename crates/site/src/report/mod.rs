@@ -196,9 +196,17 @@ impl Report {
                 }
             })
             .collect();
-        timeline.sort_by(|a, b| {
-            (&a.host, &a.what, a.from_ms, &a.step).cmp(&(&b.host, &b.what, b.from_ms, &b.step))
-        });
+        let key = |bar: &Bar| {
+            // What a host fetched stands above the instances that needed it.
+            (
+                bar.host.clone(),
+                bar.verb != "fetch",
+                bar.what.clone(),
+                bar.from_ms,
+                bar.step.clone(),
+            )
+        };
+        timeline.sort_by_cached_key(key);
         Report {
             job: job.summary.id,
             subject: job.summary.subject.clone(),
