@@ -11,7 +11,6 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use rand::RngExt;
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -212,7 +211,7 @@ impl Sessions {
             if welcomed {
                 delay = FIRST_RETRY;
             }
-            sleep(delay.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            sleep(delay.mul_f64(rand::random_range(0.5..1.0))).await;
             delay = (delay * 2).min(SLOWEST_RETRY);
         }
     }

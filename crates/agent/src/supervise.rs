@@ -3,7 +3,6 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use rand::RngExt;
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
@@ -338,7 +337,7 @@ async fn probe(instance: &Instance, program: &Program) -> Infallible {
                 delay
             }
             true if (1..BAD_CHECKS).contains(&bad) => every.min(CHECK_AGAIN),
-            true => every.mul_f64(rand::rng().random_range(0.9..1.1)),
+            true => every.mul_f64(rand::random_range(0.9..1.1)),
         };
         sleep(wait).await;
     }

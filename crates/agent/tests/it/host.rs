@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::ErrorKind,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
@@ -15,6 +16,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use wright_agent::{Archive, ArchiveSource, Executor, InstanceDirs, Layout, Order, Settings};
@@ -233,6 +235,38 @@ impl TestHost {
 
     pub fn pid(&self) -> u32 {
         self.status().pid.unwrap()
+    }
+}
+
+/// No test leaves a process or a control group behind, not even one that fails.
+impl Drop for TestHost {
+    fn drop(&mut self) {
+        let statuses = self
+            .executor
+            .iter()
+            .flat_map(|executor| executor.statuses());
+        let pids: Vec<_> = statuses.filter_map(|status| status.pid).collect();
+        for pid in pids {
+            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+        }
+        let place = Digest::of(self.dirs().home.as_os_str().as_encoded_bytes()).short();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        for line in own.lines() {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (Some(controller), Some(path)) = (parts.next(), parts.next()) else {
+                continue;
+            };
+            let parent = Path::new("/sys/fs/cgroup")
+                .join(controller)
+                .join(&path[1..]);
+            let group = parent.join(format!("wright-shop.demo-1-{place}"));
+            // The kernel empties the group a moment after the kill.
+            while fs::remove_dir(&group).is_err_and(|e| e.kind() == ErrorKind::ResourceBusy) {
+                std::thread::yield_now();
+            }
+        }
     }
 }
 
