@@ -98,7 +98,9 @@ proptest! {
         let desired = desired_of(&site);
         let before = observed(hosts);
         // A site that does not fit is refused, never planned badly.
-        let Ok(plan) = plan(&desired, &before, 1) else { return Ok(()) };
+        let plan = plan(&desired, &before, 1);
+        prop_assume!(plan.is_ok());
+        let plan = plan.unwrap();
         prop_assert_eq!(lint(&plan), vec![]);
         let again = wright_site::plan(&desired, &carry_out(&plan, &before), 2).unwrap();
         prop_assert!(again.is_empty(), "{:?}", again.steps);
@@ -109,9 +111,13 @@ proptest! {
         old in random_site(), new in random_site(), hosts in 4_u8..8,
     ) {
         let before = observed(hosts);
-        let Ok(built) = plan(&desired_of(&old), &before, 1) else { return Ok(()) };
+        let built = plan(&desired_of(&old), &before, 1);
+        prop_assume!(built.is_ok());
+        let built = built.unwrap();
         let before = carry_out(&built, &before);
-        let Ok(change) = plan(&desired_of(&new), &before, 2) else { return Ok(()) };
+        let change = plan(&desired_of(&new), &before, 2);
+        prop_assume!(change.is_ok());
+        let change = change.unwrap();
         prop_assert_eq!(lint(&change), vec![]);
         let again = plan(&desired_of(&new), &carry_out(&change, &before), 3).unwrap();
         prop_assert!(again.is_empty(), "{:?}", again.steps);

@@ -70,7 +70,7 @@ pub fn resolve(bundle: &Bundle, catalog: &dyn Catalog) -> Result<Desired, Vec<Di
         }
     }
     found.extend(needs::unknown(&baselines));
-    found.extend(needs::instance_names(&baselines));
+    found.extend(needs::long_names(&baselines));
     let layers = needs::layers(&baselines, &mut found);
     stop(found)?;
     for (name, app) in &mut apps {

@@ -68,9 +68,8 @@ pub(super) fn unknown(baselines: &[Read<Baseline>]) -> Vec<Diagnostic> {
     found
 }
 
-/// Two apps whose instances would have one name: `web` with eleven instances and `web-1` with one
-/// both have a `web-1-1`… only where one app's name is another's instance name.
-pub(super) fn instance_names(baselines: &[Read<Baseline>]) -> Vec<Diagnostic> {
+/// Apps whose instances' names would be too long for a [`Name`].
+pub(super) fn long_names(baselines: &[Read<Baseline>]) -> Vec<Diagnostic> {
     let too_long = baselines.iter().filter(|b| b.value.app.as_str().len() > 58);
     let refuse = |baseline: &Read<Baseline>| {
         let message = format!(
