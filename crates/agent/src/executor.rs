@@ -227,7 +227,12 @@ impl Shared {
         }
         let what = describe(&order.task);
         let answer = limited(
-            tasks::perform(self.clone(), order.task, flight.output.clone()),
+            tasks::perform(
+                self.clone(),
+                order.task,
+                order.deadline,
+                flight.output.clone(),
+            ),
             &what,
             order.deadline,
             &flight.cancel,

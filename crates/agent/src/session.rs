@@ -205,7 +205,11 @@ impl Sessions {
             let mut welcomed = false;
             match self.hold(&mut welcomed).await {
                 Ok(never) => match never {},
-                Err(reason) => tracing::info!(%reason, "no session with the server"),
+                // Once for each outage, not for each try.
+                Err(reason) if welcomed || delay == FIRST_RETRY => {
+                    tracing::info!(%reason, "no session with the server");
+                }
+                Err(reason) => tracing::debug!(%reason, "no session with the server"),
             }
             self.results.rewind();
             if welcomed {

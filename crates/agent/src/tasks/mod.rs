@@ -6,7 +6,7 @@ mod operate;
 mod run;
 mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use wright_protocol::{Answer, Task, TaskAnswer};
 
@@ -14,7 +14,12 @@ use crate::executor::{Output, Shared};
 
 /// Does a task. Dropped where it is cancelled or its time is over: whatever it has begun must then
 /// be ended, or be safe to do again.
-pub(crate) async fn perform(shared: Arc<Shared>, task: Task, output: Output) -> TaskAnswer {
+pub(crate) async fn perform(
+    shared: Arc<Shared>,
+    task: Task,
+    deadline: Option<Duration>,
+    output: Output,
+) -> TaskAnswer {
     match task {
         Task::Fetch { package } => {
             shared.packages.fetch(&package).await?;
@@ -23,7 +28,7 @@ pub(crate) async fn perform(shared: Arc<Shared>, task: Task, output: Output) -> 
         Task::Install { spec } => install::install(&shared, &spec, &output).await,
         Task::Configure { spec } => configure::configure(&shared, *spec).await,
         Task::Start { instance } => run::start(&shared, &instance).await,
-        Task::AwaitReady { instance } => watch::await_ready(&shared, &instance).await,
+        Task::AwaitReady { instance } => watch::await_ready(&shared, &instance, deadline).await,
         Task::Stop { instance } => run::stop(&shared, &instance).await,
         Task::Uninstall { instance } => install::uninstall(&shared, &instance, &output).await,
         Task::Operate {

@@ -20,7 +20,14 @@ const HOPELESS: u32 = 3;
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Answers when the program is ready, or when it is clear that it will not be.
-pub(super) async fn await_ready(shared: &Shared, id: &InstanceId) -> TaskAnswer {
+///
+/// The task's own deadline counts here too, so that its answer names what the last check said.
+pub(super) async fn await_ready(
+    shared: &Shared,
+    id: &InstanceId,
+    deadline: Option<Duration>,
+) -> TaskAnswer {
+    let asked = Instant::now();
     let instance = shared.get(id)?;
     let program = instance.program()?;
     let within = program.spec.ready_within.duration();
@@ -30,12 +37,14 @@ pub(super) async fn await_ready(shared: &Shared, id: &InstanceId) -> TaskAnswer 
         if let Some(answer) = verdict(&instance, &seen) {
             return answer;
         }
-        let late = tokio::time::sleep_until(seen.told + within);
+        let of_program = seen.told + within;
+        let end = deadline.map_or(of_program, |deadline| of_program.min(asked + deadline));
+        let late = tokio::time::sleep_until(end);
         tokio::select! {
             changed = watch.changed() => if changed.is_err() {
                 return Err(Fault::new(Blame::Request, format!("{id} was uninstalled")));
             },
-            () = late => return Err(too_late(&instance, within)),
+            () = late => return Err(too_late(&instance, end - seen.told)),
         }
     }
 }
@@ -73,7 +82,7 @@ fn verdict(instance: &Instance, seen: &Seen) -> Option<TaskAnswer> {
     }
 }
 
-fn too_late(instance: &Instance, within: Duration) -> Fault {
+fn too_late(instance: &Instance, waited: Duration) -> Fault {
     let seen = instance.watch().borrow().clone();
     let record = instance.record();
     let why = match (seen.phase, seen.last_check.as_str()) {
@@ -81,7 +90,11 @@ fn too_late(instance: &Instance, within: Duration) -> Fault {
         (_, "") => "no check has come to an end".to_owned(),
         (_, said) => said.to_owned(),
     };
-    let message = format!("{} was not ready within {within:?}: {why}", instance.id);
+    let message = format!(
+        "{} was not ready {:.1} s after its start: {why}",
+        instance.id,
+        waited.as_secs_f64()
+    );
     Fault::new(Blame::Deadline, message).with_evidence(logs::evidence(&instance.dirs))
 }
 

@@ -142,7 +142,7 @@ async fn a_program_that_never_becomes_healthy_is_given_up_with_what_its_check_sa
     let fault = host.await_ready().await.unwrap_err();
     assert_eq!(fault.blame, Blame::Deadline);
     let expected = format!(
-        "shop/demo-1 was not ready within 300ms: GET http://127.0.0.1:{port}/healthz answered 503: \
+        "shop/demo-1 was not ready 0.3 s after its start: GET http://127.0.0.1:{port}/healthz answered 503: \
          postgres not reached: a status below 400 was expected"
     );
     assert_eq!(fault.message, expected);
