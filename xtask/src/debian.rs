@@ -32,7 +32,10 @@ pub async fn ensure() -> Result {
     if missing.is_empty() {
         return Ok(());
     }
-    let line = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
+    let line = format!(
+        "apt-get install -y --no-install-recommends {}",
+        missing.join(" ")
+    );
     let user = run::output(run::command("id", ["-u"])).await?;
     if user.trim() != "0" {
         return Err(format!("Debian packages are missing; run: sudo {line}").into());
@@ -61,13 +64,18 @@ async fn installed(any: &[&str]) -> Result<bool> {
     let mut query = run::command("dpkg-query", ["-W", "-f", "${db:Status-Status}\n"]);
     query.args(any).stderr(Stdio::null());
     // It fails where one of the names is unknown, and still answers for the others.
-    let answer = query.output().await.map_err(|error| format!("dpkg-query: {error}; the middleware comes from Debian packages"))?;
-    Ok(String::from_utf8_lossy(&answer.stdout).lines().any(|status| status == "installed"))
+    let answer = query.output().await.map_err(|error| {
+        format!("dpkg-query: {error}; the middleware comes from Debian packages")
+    })?;
+    Ok(String::from_utf8_lossy(&answer.stdout)
+        .lines()
+        .any(|status| status == "installed"))
 }
 
 fn apt<const N: usize>(arguments: [&str; N]) -> tokio::process::Command {
     let mut apt = run::command("apt-get", arguments);
-    apt.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+    apt.env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(Stdio::null());
     apt
 }
 
@@ -108,7 +116,11 @@ impl Drop for Quiet {
 
 /// Whether the file was not there before.
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<bool> {
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
     let written = file.and_then(|mut file| {
         io::Write::write_all(&mut file, text.as_bytes())?;
         file.set_permissions(fs::Permissions::from_mode(mode))

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the first thing a newcomer runs.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -28,8 +29,14 @@ pub struct Dev {
 impl Dev {
     /// Starts it with eight hosts and waits until they are there.
     pub async fn start(data: &Path, hosts: u32) -> Result<Self> {
-        let mut command = run::command(run::program("wright"), ["dev", "--hosts", &hosts.to_string()]);
-        command.env("WRIGHT_DATA", data).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut command = run::command(
+            run::program("wright"),
+            ["dev", "--hosts", &hosts.to_string()],
+        );
+        command
+            .env("WRIGHT_DATA", data)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or("no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
@@ -40,15 +47,22 @@ impl Dev {
                     return Ok(());
                 }
             }
-            Err::<(), Box<dyn std::error::Error + Send + Sync>>("`wright dev` ended before its hosts were ready".into())
+            Err::<(), Box<dyn std::error::Error + Send + Sync>>(
+                "`wright dev` ended before its hosts were ready".into(),
+            )
         };
-        tokio::time::timeout(HOSTS_WITHIN, ready).await.map_err(|_| "the hosts were not ready in 30 s")??;
+        tokio::time::timeout(HOSTS_WITHIN, ready)
+            .await
+            .map_err(|_| "the hosts were not ready in 30 s")??;
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 println!("{line}");
             }
         });
-        Ok(Dev { child, data: data.to_path_buf() })
+        Ok(Dev {
+            child,
+            data: data.to_path_buf(),
+        })
     }
 
     /// `wright` with this data directory.
@@ -79,14 +93,37 @@ impl Dev {
     }
 }
 
-/// The data directory of the demonstration.
-fn data() -> PathBuf {
-    run::root().join(".wright")
+/// The data directory of the demonstration; packages are signed with the key in it.
+pub fn data() -> PathBuf {
+    run::target().join("demo")
+}
+
+/// Begins anew, but for the key: hosts that an earlier run left, because it was killed, are ended.
+async fn clean_slate(data: &Path) -> Result {
+    if fs::read_dir(data.join("hosts")).is_ok_and(|mut hosts| hosts.next().is_some()) {
+        println!("taking down what an earlier run left");
+        Dev::start(data, 8).await?.stop().await?;
+    }
+    for part in ["store", "server", "client.json"] {
+        let path = data.join(part);
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        if let Err(error) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(format!("{}: {error}", path.display()).into());
+        }
+    }
+    Ok(())
 }
 
 /// Builds the shop; then either checks it and takes it down, or leaves it to be looked at.
 pub async fn demo(check: bool) -> Result {
     let archives = packages::prepare().await?;
+    clean_slate(&data()).await?;
     let dev = Dev::start(&data(), 8).await?;
     dev.push(&archives).await?;
     let report = dev.data.join("report.html");
@@ -97,12 +134,19 @@ pub async fn demo(check: bool) -> Result {
     if check {
         return finish_check(dev, &door).await;
     }
-    println!("\nThe shop is open:      {door}");
-    println!("The build's report:    {}", report.display());
-    println!("Look around:           wright site status shop | wright site explain shop | wright instance logs -f shop/order-1");
-    println!("                       (wright is {})", run::program("wright").display());
-    println!("Pull a plug:           wright host kill h3");
-    println!("Ctrl-C takes everything down.");
+    let programs = run::target().join("release");
+    println!("\nThe shop is open:    {door}");
+    println!("The build's report:  {}", report.display());
+    println!("\nIn another terminal:");
+    println!(
+        "  export WRIGHT_DATA={} PATH={}:$PATH",
+        dev.data.display(),
+        programs.display()
+    );
+    println!("  wright site status shop");
+    println!("  wright instance logs -f order-1");
+    println!("  wright host kill h3          # pull a plug, and watch: wright events --follow");
+    println!("\nCtrl-C takes everything down.");
     let mut dev = dev;
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
@@ -111,23 +155,40 @@ pub async fn demo(check: bool) -> Result {
     // The terminal has sent the signal to `wright dev` too.
     let status = dev.ended().await?;
     nothing_left(&data())?;
-    if status.success() { Ok(()) } else { Err(format!("`wright dev`: {status}").into()) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`wright dev`: {status}").into())
+    }
 }
 
 /// Where the shop's front door listens: the address of the nginx instance.
 pub async fn front_door(dev: &Dev) -> Result<String> {
     let text = run::output(dev.wright(&["site", "status", "shop", "-o", "json"])).await?;
     let status: serde_json::Value = serde_json::from_str(&text)?;
-    let apps = status["apps"].as_array().ok_or("no apps in the site's status")?;
-    let nginx = apps.iter().find(|app| app["app"] == "nginx").ok_or("no nginx in the site's status")?;
+    let apps = status["apps"]
+        .as_array()
+        .ok_or("no apps in the site's status")?;
+    let nginx = apps
+        .iter()
+        .find(|app| app["app"] == "nginx")
+        .ok_or("no nginx in the site's status")?;
     let instance = &nginx["instances"][0];
-    let address = instance["address"].as_str().ok_or("no address of nginx in the site's status")?;
-    let port = instance["ports"]["http"].as_u64().ok_or("no port of nginx in the site's status")?;
+    let address = instance["address"]
+        .as_str()
+        .ok_or("no address of nginx in the site's status")?;
+    let port = instance["ports"]["http"]
+        .as_u64()
+        .ok_or("no port of nginx in the site's status")?;
     Ok(format!("http://{address}:{port}/"))
 }
 
 async fn finish_check(dev: Dev, door: &str) -> Result {
-    run::must(run::command(run::program("shop-buyer"), ["--url", door, "--expect-no-errors"])).await?;
+    run::must(run::command(
+        run::program("shop-buyer"),
+        ["--url", door, "--expect-no-errors"],
+    ))
+    .await?;
     run::must(dev.wright(&["site", "down", "shop", "--yes"])).await?;
     let left = run::output(dev.wright(&["instance", "list", "-o", "json"])).await?;
     let left: Vec<serde_json::Value> = serde_json::from_str(&left)?;
@@ -146,5 +207,9 @@ async fn finish_check(dev: Dev, door: &str) -> Result {
 
 fn nothing_left(data: &Path) -> Result {
     let left = leftovers::find(data);
-    if left.is_empty() { Ok(()) } else { Err(format!("left behind:\n  {}", left.join("\n  ")).into()) }
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("left behind:\n  {}", left.join("\n  ")).into())
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Result, debian, run};
+use crate::{Result, debian, demo, run};
 
 /// The apps of the example site.
 const APPS: [&str; 12] = [
@@ -26,8 +26,16 @@ const APPS: [&str; 12] = [
 const POSTGRES_PROGRAMS: [&str; 5] = ["initdb", "pg_basebackup", "pg_isready", "postgres", "psql"];
 /// What the server itself loads, and extensions that sites ask for. Conversions between encodings
 /// come with them.
-const POSTGRES_LIBRARIES: [&str; 8] =
-    ["citext", "dict_snowball", "libpqwalreceiver", "pg_stat_statements", "pg_trgm", "pgcrypto", "pgoutput", "plpgsql"];
+const POSTGRES_LIBRARIES: [&str; 8] = [
+    "citext",
+    "dict_snowball",
+    "libpqwalreceiver",
+    "pg_stat_statements",
+    "pg_trgm",
+    "pgcrypto",
+    "pgoutput",
+    "plpgsql",
+];
 /// What PostgreSQL's shared files are taken for: the first catalog, samples, time zones, search.
 const POSTGRES_SHARED: [&str; 12] = [
     "errcodes.txt",
@@ -55,13 +63,23 @@ struct Recipe {
 /// # Errors
 /// When something cannot be built or installed.
 pub async fn prepare() -> Result<Vec<PathBuf>> {
-    let programs = ["--package", "wright", "--package", "shop", "--package", "wright-e2e", "--bins"];
+    let programs = [
+        "--package",
+        "wright-cli",
+        "--package",
+        "shop",
+        "--package",
+        "wright-e2e",
+        "--bins",
+    ];
     run::cargo(&[&["build", "--release"][..], &programs].concat()).await?;
     debian::ensure().await?;
     let out = run::target().join("packages");
     // A package that is no longer built must not be taken for one that is.
     match fs::remove_dir_all(&out) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(format!("{}: {error}", out.display()).into()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(format!("{}: {error}", out.display()).into());
+        }
         _ => fs::create_dir_all(&out)?,
     }
     let mut archives = Vec::new();
@@ -73,9 +91,15 @@ pub async fn prepare() -> Result<Vec<PathBuf>> {
 
 async fn build(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
     let mut command = run::command(run::program("wright"), ["package", "build", "-o", "json"]);
-    command.env("WRIGHT_DATA", run::root().join(".wright")).arg(&recipe.directory).arg("--out").arg(out);
+    command
+        .env("WRIGHT_DATA", demo::data())
+        .arg(&recipe.directory)
+        .arg("--out")
+        .arg(out);
     for (path, source) in &recipe.additions {
-        command.arg("--add").arg(format!("{path}={}", source.display()));
+        command
+            .arg("--add")
+            .arg(format!("{path}={}", source.display()));
     }
     let id: serde_json::Value = serde_json::from_str(&run::output(command).await?)?;
     let (Some(name), Some(version)) = (id["name"].as_str(), id["version"].as_str()) else {
@@ -87,13 +111,19 @@ async fn build(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
 
 /// What there is to build, with the middleware's files taken from an installed Debian.
 fn recipes(debian: &Path) -> Result<Vec<Recipe>> {
-    let middleware = |name: &str, additions| Recipe { directory: run::root().join("packages").join(name), additions };
-    let from = |path: &str, source: &str| (path.to_owned(), debian.join(source));
+    let middleware = |name: &str, additions| Recipe {
+        directory: run::root().join("packages").join(name),
+        additions,
+    };
+    let from = |path: &str| (path.to_owned(), debian.join(path));
     let mut recipes = vec![
         middleware("postgres", postgres(debian)?),
-        middleware("redis", vec![from("bin/redis-server", "usr/bin/redis-server"), from("bin/redis-cli", "usr/bin/redis-cli")]),
-        middleware("nats", vec![from("bin/nats-server", "usr/sbin/nats-server")]),
-        middleware("nginx", vec![from("bin/nginx", "usr/sbin/nginx")]),
+        middleware(
+            "redis",
+            vec![from("usr/bin/redis-server"), from("usr/bin/redis-cli")],
+        ),
+        middleware("nats", vec![from("usr/sbin/nats-server")]),
+        middleware("nginx", vec![from("usr/sbin/nginx")]),
     ];
     recipes.extend(APPS.map(|app| Recipe {
         directory: run::root().join("examples/shop/packages").join(app),
@@ -105,36 +135,60 @@ fn recipes(debian: &Path) -> Result<Vec<Recipe>> {
 /// PostgreSQL looks for its files relative to its program, so the package keeps Debian's layout.
 fn postgres(debian: &Path) -> Result<Vec<(String, PathBuf)>> {
     let keep = |path: String| {
-        let source = debian.join("usr").join(&path);
+        let source = debian.join(&path);
         (path, source)
     };
-    let mut additions: Vec<_> = POSTGRES_PROGRAMS.map(|name| keep(format!("lib/postgresql/15/bin/{name}"))).into();
+    let mut additions: Vec<_> = POSTGRES_PROGRAMS
+        .map(|name| keep(format!("usr/lib/postgresql/15/bin/{name}")))
+        .into();
     let wanted = |name: &str| {
-        name.strip_suffix(".so").is_some_and(|stem| POSTGRES_LIBRARIES.contains(&stem) || stem.contains("_and_"))
+        name.strip_suffix(".so")
+            .is_some_and(|stem| POSTGRES_LIBRARIES.contains(&stem) || stem.contains("_and_"))
     };
     let libraries = names(&debian.join("usr/lib/postgresql/15/lib"))?;
-    additions.extend(libraries.iter().filter(|name| wanted(name)).map(|name| keep(format!("lib/postgresql/15/lib/{name}"))));
-    additions.extend(POSTGRES_SHARED.map(|name| keep(format!("share/postgresql/15/{name}"))));
-    let ours = |name: &str| POSTGRES_LIBRARIES.iter().any(|extension| belongs(name, extension));
+    additions.extend(
+        libraries
+            .iter()
+            .filter(|name| wanted(name))
+            .map(|name| keep(format!("usr/lib/postgresql/15/lib/{name}"))),
+    );
+    additions.extend(POSTGRES_SHARED.map(|name| keep(format!("usr/share/postgresql/15/{name}"))));
+    let ours = |name: &str| {
+        POSTGRES_LIBRARIES
+            .iter()
+            .any(|extension| belongs(name, extension))
+    };
     let extensions = names(&debian.join("usr/share/postgresql/15/extension"))?;
-    additions.extend(extensions.iter().filter(|name| ours(name)).map(|name| keep(format!("share/postgresql/15/extension/{name}"))));
-    // The names ending in these are links of the package manager's to dictionaries elsewhere.
+    additions.extend(
+        extensions
+            .iter()
+            .filter(|name| ours(name))
+            .map(|name| keep(format!("usr/share/postgresql/15/extension/{name}"))),
+    );
     let search = names(&debian.join("usr/share/postgresql/15/tsearch_data"))?;
-    let own = search.iter().filter(|name| !name.starts_with("en_") && !name.ends_with(".cache"));
-    additions.extend(own.map(|name| keep(format!("share/postgresql/15/tsearch_data/{name}"))));
-    additions.push(("lib/libnss_wrapper.so".to_owned(), library(debian, "libnss_wrapper.so")?));
+    let stop_words = search.iter().filter(|name| name.ends_with(".stop"));
+    additions.extend(
+        stop_words.map(|name| keep(format!("usr/share/postgresql/15/tsearch_data/{name}"))),
+    );
+    additions.push((
+        "lib/libnss_wrapper.so".to_owned(),
+        library(debian, "libnss_wrapper.so")?,
+    ));
     Ok(additions)
 }
 
 /// Whether a file is part of an extension: `plpgsql.control`, `plpgsql--1.0.sql`.
 fn belongs(file: &str, extension: &str) -> bool {
-    file.strip_prefix(extension).is_some_and(|rest| rest == ".control" || rest.starts_with("--"))
+    file.strip_prefix(extension)
+        .is_some_and(|rest| rest == ".control" || rest.starts_with("--"))
 }
 
 /// A library, wherever this architecture keeps its own.
 fn library(debian: &Path, name: &str) -> Result<PathBuf> {
     let lib = debian.join("usr/lib");
-    let places = names(&lib)?.into_iter().map(|directory| lib.join(directory).join(name));
+    let places = names(&lib)?
+        .into_iter()
+        .map(|directory| lib.join(directory).join(name));
     let found = places.chain([lib.join(name)]).find(|path| path.is_file());
     found.ok_or_else(|| format!("{name} is not below {}", lib.display()).into())
 }
@@ -144,7 +198,13 @@ fn names(directory: &Path) -> Result<Vec<String>> {
     let wrong = |error: std::io::Error| format!("{}: {error}", directory.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(wrong)? {
-        names.push(entry.map_err(wrong)?.file_name().to_string_lossy().into_owned());
+        names.push(
+            entry
+                .map_err(wrong)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     names.sort();
     Ok(names)
@@ -162,22 +222,43 @@ mod tests {
 
     /// The manifest of a package directory as something a site may use.
     fn offer(directory: &Path) -> Offer {
-        let text = fs::read_to_string(directory.join("package.toml")).unwrap();
-        let manifest = Manifest::parse(&text).unwrap_or_else(|found| panic!("{}: {found:?}", directory.display()));
-        let digest = Digest::of(text.as_bytes());
-        Offer { id: PackageId { name: manifest.name, version: manifest.version, digest }, platform: "any".to_owned() }
+        let manifest = Manifest::of_dir(directory).unwrap();
+        let digest = Digest::of(manifest.name.as_str().as_bytes());
+        Offer {
+            id: PackageId {
+                name: manifest.name,
+                version: manifest.version,
+                digest,
+            },
+            platform: "any".to_owned(),
+        }
     }
 
     fn offers() -> Vec<Offer> {
         let all = ["packages", "examples/shop/packages"].map(|place| run::root().join(place));
-        let directories = all.iter().flat_map(|place| names(place).unwrap().into_iter().map(|name| place.join(name)));
-        directories.filter(|directory| directory.is_dir()).map(|directory| offer(&directory)).collect()
+        let directories = all.iter().flat_map(|place| {
+            names(place)
+                .unwrap()
+                .into_iter()
+                .map(|name| place.join(name))
+        });
+        directories
+            .filter(|directory| directory.is_dir())
+            .map(|directory| offer(&directory))
+            .collect()
     }
 
     fn shop() -> Desired {
         let bundle = bundle::collect(&run::root().join("examples/shop/site.yaml")).unwrap();
         resolve(&bundle, &offers()).unwrap_or_else(|found| {
-            panic!("{}", found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+            panic!(
+                "{}",
+                found
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            )
         })
     }
 
@@ -192,14 +273,24 @@ mod tests {
 
     #[test]
     fn every_package_directory_is_built() {
-        let built: BTreeSet<_> = APPS.into_iter().chain(["postgres", "redis", "nats", "nginx"]).map(str::to_owned).collect();
-        let there: BTreeSet<_> = offers().into_iter().map(|offer| offer.id.name.to_string()).collect();
+        let built: BTreeSet<_> = APPS
+            .into_iter()
+            .chain(["postgres", "redis", "nats", "nginx"])
+            .map(str::to_owned)
+            .collect();
+        let there: BTreeSet<_> = offers()
+            .into_iter()
+            .map(|offer| offer.id.name.to_string())
+            .collect();
         assert_eq!(built, there);
     }
 
     #[test]
     fn an_extension_is_its_control_file_and_its_scripts() {
         assert!(belongs("plpgsql.control", "plpgsql") && belongs("plpgsql--1.0.sql", "plpgsql"));
-        assert!(!belongs("plpgsql_check.control", "plpgsql") && !belongs("hstore_plpgsql--1.0.sql", "plpgsql"));
+        assert!(
+            !belongs("plpgsql_check.control", "plpgsql")
+                && !belongs("hstore_plpgsql--1.0.sql", "plpgsql")
+        );
     }
 }

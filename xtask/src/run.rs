@@ -12,7 +12,10 @@ use crate::Result;
 
 /// The repository's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 /// Where cargo puts what it builds.
@@ -26,29 +29,48 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// A command in the repository's root.
-pub fn command<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = S>) -> Command {
+pub fn command<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: impl IntoIterator<Item = S>,
+) -> Command {
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(root()).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .current_dir(root())
+        .stdin(Stdio::null());
     command
 }
 
 fn shown(command: &Command) -> String {
     let command = command.as_std();
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Runs a command to its end, its output shown; anything but success is an error.
 pub async fn must(mut command: Command) -> Result {
     let what = shown(&command);
-    let status = command.status().await.map_err(|error| format!("{what}: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{what}: {status}").into()) }
+    let status = command
+        .status()
+        .await
+        .map_err(|error| format!("{what}: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{what}: {status}").into())
+    }
 }
 
 /// Runs a command to its end and gives what it wrote to standard output.
 pub async fn output(mut command: Command) -> Result<String> {
     let what = shown(&command);
-    let output = command.output().await.map_err(|error| format!("{what}: {error}"))?;
+    let output = command
+        .output()
+        .await
+        .map_err(|error| format!("{what}: {error}"))?;
     if output.status.success() {
         Ok(String::from_utf8(output.stdout)?)
     } else {

@@ -4,16 +4,39 @@ use crate::{Result, demo, packages, run};
 
 /// Runs it all, the quick checks first.
 pub async fn test(only: Option<&str>) -> Result {
-    let end_to_end = ["test", "--release", "--package", "wright-e2e", "--", "--nocapture", "--test-threads=1"];
+    let end_to_end = [
+        "test",
+        "--release",
+        "--package",
+        "wright-e2e",
+        "--",
+        "--nocapture",
+        "--test-threads=1",
+    ];
     if let Some(only) = only {
         packages::prepare().await?;
         return run::cargo(&[&end_to_end[..], &[only]].concat()).await;
     }
     run::cargo(&["fmt", "--all", "--check"]).await?;
-    run::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await?;
+    run::cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])
+    .await?;
     docs().await?;
     packages::prepare().await?;
-    run::cargo(&["test", "--release", "--workspace", "--exclude", "wright-e2e"]).await?;
+    run::cargo(&[
+        "test",
+        "--release",
+        "--workspace",
+        "--exclude",
+        "wright-e2e",
+    ])
+    .await?;
     run::cargo(&end_to_end).await?;
     demo::demo(true).await
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use wright_model::InstanceId;
+use wright_model::{InstanceId, Operation};
 use wright_server::api::{InstanceView, OperationAnswer};
 
 use super::Context;
@@ -14,11 +14,15 @@ pub async fn run(context: Context, command: InstanceCommand) -> Result<(), Failu
         let id = find(&context, &target.instance).await?;
         let path = format!("/instances/{}/{}/{operation}", id.site, id.name);
         let answer: OperationAnswer = context.client.post(&path, &()).await?;
-        return output::print(context.format, &answer, |answer| {
+        output::print(context.format, &answer, |answer| {
             let mut lines = vec![format!("{id}: {}", answer.message)];
             lines.extend(answer.lines.iter().map(|line| format!("  {line}")));
             lines.join("\n")
-        });
+        })?;
+        if operation == Operation::Checksum && !answer.lines.is_empty() {
+            return Err(Failure::failed(format!("{id} is not what was shipped")));
+        }
+        return Ok(());
     }
     match command {
         InstanceCommand::Logs {
