@@ -23,7 +23,14 @@ const APPS: [&str; 12] = [
     "notification",
 ];
 /// The programs of PostgreSQL that the hooks call.
-const POSTGRES_PROGRAMS: [&str; 5] = ["initdb", "pg_basebackup", "pg_isready", "postgres", "psql"];
+const POSTGRES_PROGRAMS: [&str; 6] = [
+    "initdb",
+    "pg_basebackup",
+    "pg_controldata",
+    "pg_isready",
+    "postgres",
+    "psql",
+];
 /// What the server itself loads, and extensions that sites ask for. Conversions between encodings
 /// come with them.
 const POSTGRES_LIBRARIES: [&str; 8] = [
