@@ -78,7 +78,7 @@ impl Range {
     }
 }
 
-/// What must be true for a commit to happen.
+/// What must be true for a commit to happen. Of a key that does not exist only [`Guard::Absent`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guard {
     /// The key does not exist.
@@ -270,7 +270,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Ends a lease; its keys vanish in one commit.
     async fn lease_revoke(&self, lease: LeaseId) -> Result<(), StoreError>;
 
-    /// Forgets history before `before`; the newest state stays.
+    /// Forgets history before `before`; the state at `before` and all that came after stays.
     async fn compact(&self, before: Revision) -> Result<(), StoreError>;
 }
 

@@ -12,6 +12,8 @@ mod maintain;
 mod read;
 mod recent;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod write;
 
@@ -170,7 +172,7 @@ impl Store for LocalStore {
     }
 
     async fn watch(&self, range: Range, after: Revision) -> Result<Watch, StoreError> {
-        watch::start(self.recent.clone(), self.readers.clone(), range, after)
+        watch::start(&self.recent, self.readers.clone(), range, after)
     }
 
     async fn revision(&self) -> Result<Revision, StoreError> {

@@ -1,8 +1,8 @@
 //! Watches: each a task that follows the commits at its reader's pace.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     engine,
@@ -18,27 +18,34 @@ const STRIDE: Revision = 1000;
 
 /// Starts one.
 pub(super) fn start(
-    recent: Arc<Recent>,
+    recent: &Arc<Recent>,
     readers: Arc<Readers>,
     range: Range,
     after: Revision,
 ) -> Result<Watch, StoreError> {
     read::check_kept(after, recent.newest(), recent.oldest())?;
     let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::spawn(follow(recent, readers, range, after, sender));
+    let newest = recent.follow();
+    // Only the news is held on to: the store may be closed while somebody watches.
+    tokio::spawn(follow(
+        newest,
+        Arc::downgrade(recent),
+        readers,
+        range,
+        after,
+        sender,
+    ));
     Ok(Watch::new(receiver))
 }
 
 async fn follow(
-    recent: Arc<Recent>,
+    mut newest: watch::Receiver<Revision>,
+    recent: Weak<Recent>,
     readers: Arc<Readers>,
     range: Range,
     mut after: Revision,
     sender: mpsc::Sender<Result<Changes, StoreError>>,
 ) {
-    let mut newest = recent.follow();
-    // Only the news is held on to: the store may be closed while somebody watches.
-    let recent = Arc::downgrade(&recent);
     loop {
         tokio::select! {
             changed = newest.wait_for(|newest| *newest > after) => if changed.is_err() { return },

@@ -1,0 +1,347 @@
+//! What the embedded engine promises beyond the conformance suite.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::Changes;
+
+crate::conformance_tests! { opened }
+
+async fn opened() -> (TempDir, SharedStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = reopen(&directory).await;
+    (directory, store)
+}
+
+async fn reopen(directory: &TempDir) -> SharedStore {
+    open(&format!("file:{}", directory.path().display()))
+        .await
+        .unwrap()
+}
+
+async fn put(store: &SharedStore, key: &'static str, value: &'static str) -> Revision {
+    store
+        .commit(Vec::new(), vec![Operation::put(key, value)])
+        .await
+        .unwrap()
+}
+
+async fn everything(store: &SharedStore) -> Page {
+    store.range(Range::prefix(""), 0, None).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_engine_that_this_version_has_not_is_refused_with_what_would_do() {
+    for (url, hint) in [
+        ("etcd://a:2379,b:2379", "`file:DIR`"),
+        ("file:", "`file:DIR`"),
+        ("store", "`file:DIR`"),
+        ("file:/dev/null/store", "Not a directory"),
+    ] {
+        let refused = open(url).await.unwrap_err().to_string();
+        assert!(refused.contains(url) && refused.contains(hint), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_open_is_refused_with_the_holders_process() {
+    let (directory, store) = opened().await;
+    let refused = open(&format!("file:{}", directory.path().display()))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains(&format!("process {} has it open", std::process::id())),
+        "{refused}"
+    );
+    drop(store);
+    reopen(&directory).await;
+}
+
+#[tokio::test]
+async fn what_is_in_the_store_is_for_its_owner_only() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("new/store");
+    let _store = open(&format!("file:{}", directory.display()))
+        .await
+        .unwrap();
+    let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn everything_is_there_after_opening_anew() {
+    let (directory, store) = opened().await;
+    let lease = store.lease_grant(3600).await.unwrap();
+    let first = put(&store, "a", "one").await;
+    let on_lease = Operation::Put {
+        key: "b".into(),
+        value: "x".into(),
+        lease: Some(lease),
+    };
+    store.commit(Vec::new(), vec![on_lease]).await.unwrap();
+    put(&store, "a", "two").await;
+    let (then, now) = (
+        store
+            .range(Range::prefix(""), 0, Some(first))
+            .await
+            .unwrap(),
+        everything(&store).await,
+    );
+    drop(store);
+
+    let store = reopen(&directory).await;
+    assert_eq!(everything(&store).await, now);
+    assert_eq!(
+        store
+            .range(Range::prefix(""), 0, Some(first))
+            .await
+            .unwrap(),
+        then
+    );
+    let mut watch = store.watch(Range::prefix(""), 0).await.unwrap();
+    let replayed: Vec<Changes> = [watch.next().await, watch.next().await, watch.next().await]
+        .into_iter()
+        .map(|changes| changes.unwrap().unwrap())
+        .collect();
+    assert_eq!(
+        replayed
+            .iter()
+            .map(|changes| changes[0].revision)
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    store.lease_keep_alive(lease).await.unwrap();
+    assert!(
+        store.lease_grant(1).await.unwrap() > lease,
+        "a lease's number is used once"
+    );
+    store.lease_revoke(lease).await.unwrap();
+    assert_eq!(store.get(b"b").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lease_from_before_ends_after_its_whole_time() {
+    let (directory, store) = opened().await;
+    let lease = store.lease_grant(1).await.unwrap();
+    let on_lease = Operation::Put {
+        key: "a".into(),
+        value: "x".into(),
+        lease: Some(lease),
+    };
+    let revision = store.commit(Vec::new(), vec![on_lease]).await.unwrap();
+    drop(store);
+    let store = reopen(&directory).await;
+    let opened = std::time::Instant::now();
+    let mut watch = store.watch(Range::key("a"), revision).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap()[0].after, None);
+    assert!(
+        opened.elapsed() > std::time::Duration::from_millis(900),
+        "{:?}",
+        opened.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn commits_that_were_asked_for_are_made_before_the_store_closes() {
+    let (directory, store) = opened().await;
+    let pending: Vec<_> = (0..100)
+        .map(|index: usize| {
+            let put = Operation::put(format!("k{index:03}"), "x");
+            let mut commit = Box::pin({
+                let store = store.clone();
+                async move { store.commit(Vec::new(), vec![put]).await }
+            });
+            // Polled once, so that it is asked for; then nobody waits for the answer.
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(commit.as_mut().poll(&mut context).is_pending());
+            commit
+        })
+        .collect();
+    drop(pending);
+    drop(store);
+    assert_eq!(
+        everything(&reopen(&directory).await).await.entries.len(),
+        100
+    );
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_the_store_is_closed() {
+    let (_directory, store) = opened().await;
+    let mut watch = store.watch(Range::prefix(""), 0).await.unwrap();
+    drop(store);
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
+async fn an_empty_commit_has_its_revision_also_after_opening_anew() {
+    let (directory, store) = opened().await;
+    assert_eq!(store.commit(Vec::new(), Vec::new()).await.unwrap(), 1);
+    drop(store);
+    assert_eq!(reopen(&directory).await.revision().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn compaction_makes_the_history_shorter() {
+    let (directory, store) = opened().await;
+    for _ in 0..10 {
+        put(&store, "kept", "x").await;
+        put(&store, "gone", "x").await;
+    }
+    let newest = store
+        .commit(Vec::new(), vec![Operation::Delete("gone".into())])
+        .await
+        .unwrap();
+    store.compact(newest).await.unwrap();
+    let connection = schema::open_reader(&directory.path().join(FILE)).unwrap();
+    let rows: i64 = connection
+        .query_row("SELECT COUNT(*) FROM history", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 1);
+    assert_eq!(
+        check(directory.path()).unwrap(),
+        Summary {
+            keys: 1,
+            newest,
+            oldest: newest
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_backup_taken_while_the_store_is_in_use_is_a_store() {
+    let (directory, store) = opened().await;
+    put(&store, "a", "one").await;
+    put(&store, "a", "two").await;
+    let now = everything(&store).await;
+    let copy = tempfile::tempdir().unwrap();
+    let file = copy.path().join(FILE);
+    backup(directory.path(), &file).unwrap();
+    put(&store, "a", "three").await;
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(
+        check(copy.path()).unwrap(),
+        Summary {
+            keys: 1,
+            newest: 2,
+            oldest: 0
+        }
+    );
+    assert_eq!(everything(&reopen(&copy).await).await, now);
+    let refused = backup(directory.path(), &file).unwrap_err().to_string();
+    assert!(refused.contains("exists"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_backup_that_cannot_be_made_leaves_nothing() {
+    let (empty, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert!(matches!(
+        backup(empty.path(), &target.path().join("copy")),
+        Err(StoreError::Open { .. })
+    ));
+    assert_eq!(std::fs::read_dir(target.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_check_finds_what_disagrees_with_the_history() {
+    for (damage, named) in [
+        (
+            "UPDATE entry SET value = x'00' WHERE key = x'61'",
+            "differ from their history",
+        ),
+        ("DELETE FROM entry WHERE key = x'61'", "the store has not"),
+        (
+            "UPDATE meta SET value = 1 WHERE name = 'revision'",
+            "newer than the newest",
+        ),
+        (
+            "UPDATE entry SET lease = 9; UPDATE history SET lease = 9",
+            "a lease that does not exist",
+        ),
+        (
+            "UPDATE history SET value = NULL WHERE key = x'62'",
+            "removed and are still there",
+        ),
+    ] {
+        let (directory, store) = opened().await;
+        put(&store, "a", "one").await;
+        put(&store, "b", "one").await;
+        drop(store);
+        check(directory.path()).unwrap();
+        let connection = schema::open_writer(&directory.path().join(FILE)).unwrap();
+        connection.execute_batch(damage).unwrap();
+        let found = check(directory.path()).unwrap_err().to_string();
+        let also = damage.contains("NULL") && found.contains("differ from their history");
+        assert!(found.contains(named) || also, "{damage}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_program_is_refused() {
+    let (directory, store) = opened().await;
+    drop(store);
+    let connection = schema::open_writer(&directory.path().join(FILE)).unwrap();
+    connection
+        .execute_batch("UPDATE meta SET value = 2 WHERE name = 'format'")
+        .unwrap();
+    drop(connection);
+    let refused = open(&format!("file:{}", directory.path().display()))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("use a newer `wright`"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_write_that_fails_is_reported_and_the_next_one_is_made() {
+    let (directory, store) = opened().await;
+    let lease = store.lease_grant(3600).await.unwrap();
+    let on_lease = Operation::Put {
+        key: "a".into(),
+        value: "x".into(),
+        lease: Some(lease),
+    };
+    store.commit(Vec::new(), vec![on_lease]).await.unwrap();
+    // The database itself refuses to write, as it does on a full disk.
+    let breaker = rusqlite::Connection::open(directory.path().join(FILE)).unwrap();
+    let refusing =
+        "CREATE TRIGGER full BEFORE INSERT ON history BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+    breaker.execute_batch(refusing).unwrap();
+    let (commit, revoke) = tokio::join!(
+        store.commit(Vec::new(), vec![Operation::put("b", "x")]),
+        store.lease_revoke(lease)
+    );
+    for failed in [commit.map(drop), revoke] {
+        assert!(
+            matches!(&failed, Err(StoreError::Engine(reason)) if reason.contains("disk full")),
+            "{failed:?}"
+        );
+    }
+    assert_eq!(store.revision().await.unwrap(), 1);
+    breaker.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(put(&store, "b", "x").await, 2);
+    store.lease_revoke(lease).await.unwrap();
+    assert_eq!(everything(&store).await.entries.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_sees_a_commit_before_it_is_announced_waits_for_that() {
+    let (directory, store) = opened().await;
+    // The file is ahead of what was announced, as between a commit and its announcement.
+    let ahead = rusqlite::Connection::open(directory.path().join(FILE)).unwrap();
+    ahead
+        .execute_batch("UPDATE meta SET value = 1 WHERE name = 'revision'")
+        .unwrap();
+    let read = async {
+        let page = everything(&store).await;
+        assert!(store.revision().await.unwrap() >= page.revision);
+        store.watch(Range::prefix(""), page.revision).await.unwrap();
+    };
+    tokio::join!(read, put(&store, "a", "x"));
+}
