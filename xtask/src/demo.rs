@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -94,8 +95,19 @@ impl Dev {
 }
 
 /// The data directory of the demonstration; packages are signed with the key in it.
+///
+/// As root, programs run as users of their own, who must be able to pass every directory above; a
+/// checkout below a closed home directory is no place for that.
 pub fn data() -> PathBuf {
-    run::target().join("demo")
+    let beside = run::target().join("demo");
+    let passable = |above: &Path| {
+        fs::metadata(above).map_or(true, |meta| meta.permissions().mode() & 0o001 != 0)
+    };
+    if beside.ancestors().all(passable) {
+        beside
+    } else {
+        PathBuf::from("/var/tmp/wright-demo")
+    }
 }
 
 /// Begins anew, but for the key: hosts that an earlier run left, because it was killed, are ended.
