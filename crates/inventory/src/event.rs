@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 use wright_store::{Operation, Range, StoreError, Watch};
 
@@ -22,6 +23,9 @@ pub struct Event {
     pub subject: String,
     /// One line.
     pub message: String,
+    /// What programs may want to know of it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub data: Value,
 }
 
 impl Event {
@@ -34,7 +38,14 @@ impl Event {
             kind: kind.to_owned(),
             subject: subject.to_owned(),
             message: message.to_owned(),
+            data: Value::Null,
         }
+    }
+
+    /// With what programs may want to know.
+    #[must_use]
+    pub fn with(self, data: Value) -> Self {
+        Event { data, ..self }
     }
 
     /// The store operation that records it.
@@ -43,7 +54,7 @@ impl Event {
     /// Where it cannot be written as JSON.
     pub fn operation(&self) -> Result<Operation, InventoryError> {
         let value = serde_json::to_vec(self).map_err(shape(format!("event {}", self.id)))?;
-        Ok(Operation::put(format!("e/{}", self.id), value))
+        Ok(Operation::put(key(self.id), value))
     }
 
     pub(crate) fn read(value: &[u8]) -> Result<Self, InventoryError> {
@@ -51,8 +62,29 @@ impl Event {
     }
 }
 
+fn key(id: Uuid) -> String {
+    format!("e/{id}")
+}
+
 pub(crate) fn range() -> Range {
     Range::prefix("e/")
+}
+
+/// The events after this one.
+pub(crate) fn range_after(id: Uuid) -> Range {
+    Range {
+        start: (key(id) + "\0").into(),
+        ..range()
+    }
+}
+
+/// The events since a moment, in milliseconds after 1970: a UUID of version 7 begins with them, in 48
+/// bits (RFC 9562, 5.7).
+pub(crate) fn range_since(milliseconds: u64) -> Range {
+    Range {
+        start: format!("e/{:08x}-{:04x}", milliseconds >> 16, milliseconds & 0xffff).into(),
+        ..range()
+    }
 }
 
 /// Events from a moment on.

@@ -2,8 +2,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use wright_store::{Entry, Guard, Range, Revision, SharedStore};
 
 use crate::{
-    Event, EventWatch, InventoryError, Past, Put, Resource, ResourceWatch, delete_operations,
-    error::shape, event, resource,
+    InventoryError, Past, Put, Resource, ResourceWatch, delete_operations, error::shape, resource,
 };
 
 /// How many entries are read at once.
@@ -12,7 +11,18 @@ const PAGE: usize = 1000;
 /// Resources and events.
 #[derive(Debug, Clone)]
 pub struct Inventory {
-    store: SharedStore,
+    pub(crate) store: SharedStore,
+}
+
+/// Some resources of a kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResourcePage {
+    /// By name.
+    pub resources: Vec<Resource>,
+    /// The revision that was read.
+    pub revision: Revision,
+    /// Whether there are more after the last one.
+    pub more: bool,
 }
 
 impl Inventory {
@@ -50,8 +60,45 @@ impl Inventory {
     /// # Errors
     /// Where the store fails.
     pub async fn list(&self, kind: &str) -> Result<Vec<Resource>, InventoryError> {
-        let entries = self.read_all(resource::kind_range(kind)).await?;
-        entries.iter().map(Resource::from_entry).collect()
+        Ok(self.snapshot(kind).await?.0)
+    }
+
+    /// All resources of a kind, by name, and the revision at which they were so: [`Inventory::watch`]
+    /// from there misses nothing.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn snapshot(&self, kind: &str) -> Result<(Vec<Resource>, Revision), InventoryError> {
+        let mut resources = Vec::new();
+        let range = resource::kind_range(kind);
+        let revision = self.read(range, |entry| resources.push(Resource::from_entry(&entry)));
+        let revision = revision.await?;
+        Ok((resources.into_iter().collect::<Result<_, _>>()?, revision))
+    }
+
+    /// At most `limit` resources of a kind (0: all of them), by name, after the one of a name. Ask for
+    /// the next page at the first one's revision.
+    ///
+    /// # Errors
+    /// Where the store fails, or the revision is no longer kept.
+    pub async fn list_page(
+        &self,
+        kind: &str,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<ResourcePage, InventoryError> {
+        let mut range = resource::kind_range(kind);
+        if let Some(after) = after {
+            range.start = (resource::key(kind, after) + "\0").into();
+        }
+        let page = self.store.range(range, limit, at).await?;
+        let resources: Result<_, _> = page.entries.iter().map(Resource::from_entry).collect();
+        Ok(ResourcePage {
+            resources: resources?,
+            revision: page.revision,
+            more: page.more,
+        })
     }
 
     /// The bodies of all resources of a kind, by name.
@@ -110,12 +157,27 @@ impl Inventory {
     /// # Errors
     /// Where the store fails.
     pub async fn delete(&self, kind: &str, name: &str) -> Result<(), InventoryError> {
-        if self.get(kind, name).await?.is_some() {
-            self.store
-                .commit(Vec::new(), delete_operations(kind, name))
-                .await?;
+        let there = Guard::Exists(resource::key(kind, name).into());
+        let operations = delete_operations(kind, name);
+        match self.store.commit(vec![there], operations).await {
+            Err(error) if error.is_refused() => Ok(()),
+            done => Ok(done.map(drop)?),
         }
-        Ok(())
+    }
+
+    /// Removes a resource if it is still what was read at `expected`.
+    ///
+    /// # Errors
+    /// [`wright_store::StoreError::Refused`] where somebody else came first.
+    pub async fn delete_read(
+        &self,
+        kind: &str,
+        name: &str,
+        expected: Revision,
+    ) -> Result<Revision, InventoryError> {
+        let guard = Guard::Modified(resource::key(kind, name).into(), expected);
+        let operations = delete_operations(kind, name);
+        Ok(self.store.commit(vec![guard], operations).await?)
     }
 
     /// What a resource was, oldest first.
@@ -145,76 +207,29 @@ impl Inventory {
         ))
     }
 
-    /// Records an event.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn record(&self, event: &Event) -> Result<(), InventoryError> {
-        self.store
-            .commit(Vec::new(), vec![event.operation()?])
-            .await?;
-        Ok(())
-    }
-
-    /// The newest events, the oldest of them first.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn newest_events(&self, limit: usize) -> Result<Vec<Event>, InventoryError> {
-        let entries = self.read_all(event::range()).await?;
-        let first = entries.len().saturating_sub(limit);
-        entries[first..]
-            .iter()
-            .map(|entry| Event::read(&entry.value))
-            .collect()
-    }
-
-    /// Events from now on.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn watch_events(&self) -> Result<EventWatch, InventoryError> {
-        let now = self.store.revision().await?;
-        Ok(EventWatch::new(
-            self.store.watch(event::range(), now).await?,
-        ))
-    }
-
-    /// Forgets all but the newest `keep` events.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn trim_events(&self, keep: usize) -> Result<(), InventoryError> {
-        let entries = self.read_all(event::range()).await?;
-        let Some(first) = entries
-            .len()
-            .checked_sub(keep)
-            .and_then(|gone| entries.get(gone))
-        else {
-            return Ok(());
-        };
-        let gone = Range {
-            start: event::range().start,
-            end: Some(first.key.clone()),
-        };
-        self.store
-            .commit(Vec::new(), vec![wright_store::Operation::DeleteRange(gone)])
-            .await?;
-        Ok(())
-    }
-
-    /// A whole range at one revision.
-    async fn read_all(&self, mut range: Range) -> Result<Vec<Entry>, InventoryError> {
-        let mut entries = Vec::new();
+    /// Reads a whole range at one revision, page by page; which revision.
+    pub(crate) async fn read(
+        &self,
+        mut range: Range,
+        mut each: impl FnMut(Entry),
+    ) -> Result<Revision, InventoryError> {
         let mut at = None;
         loop {
             let page = self.store.range(range.clone(), PAGE, at).await?;
             at = Some(page.revision);
-            entries.extend(page.entries);
-            let Some(last) = entries.last().filter(|_| page.more) else {
-                return Ok(entries);
+            let last = page.entries.last().map(|entry| entry.key.clone());
+            page.entries.into_iter().for_each(&mut each);
+            let Some(last) = last.filter(|_| page.more) else {
+                return Ok(page.revision);
             };
-            range.start = [&last.key[..], b"\0"].concat().into();
+            range.start = [&last[..], b"\0"].concat().into();
         }
+    }
+
+    /// A whole range at one revision.
+    pub(crate) async fn read_all(&self, range: Range) -> Result<Vec<Entry>, InventoryError> {
+        let mut entries = Vec::new();
+        self.read(range, |entry| entries.push(entry)).await?;
+        Ok(entries)
     }
 }

@@ -5,16 +5,18 @@
 //!
 //! # Invariants
 //! - Every write of a resource writes its history in the same commit.
-//! - Watches deliver every change once, in order.
+//! - Every write of a resource can be guarded by the revision that was read.
+//! - Watches deliver every change once, in order; what was listed can be watched from.
 
 mod error;
 mod event;
+mod events;
 mod inventory;
 mod resource;
 mod watch;
 
 pub use error::InventoryError;
 pub use event::{Event, EventWatch};
-pub use inventory::Inventory;
-pub use resource::{Past, Put, Resource, delete_operations};
+pub use inventory::{Inventory, ResourcePage};
+pub use resource::{Past, Put, Resource, delete_operations, key as resource_key};
 pub use watch::{ResourceChange, ResourceWatch};

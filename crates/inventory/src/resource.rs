@@ -20,6 +20,9 @@ pub struct Resource {
     pub labels: BTreeMap<String, String>,
     /// The fact.
     pub body: Value,
+    /// The store's revision that made it: another one after it was removed and made again.
+    #[serde(default)]
+    pub created: Revision,
     /// The store's revision that last wrote it.
     #[serde(default)]
     pub revision: Revision,
@@ -32,6 +35,9 @@ pub struct Resource {
 pub struct Past {
     /// When it became so.
     pub at: Timestamp,
+    /// The labels from then on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// The body from then on; `None`: it was removed.
     pub body: Option<Value>,
 }
@@ -71,6 +77,7 @@ impl Resource {
             name,
             labels,
             body,
+            created: entry.created,
             revision: entry.modified,
             updated_at,
         })
@@ -128,6 +135,7 @@ impl Put {
         let what = format!("{}/{}", self.kind, self.name);
         let past = Past {
             at: now,
+            labels: self.labels.clone(),
             body: Some(self.body.clone()),
         };
         let past = serde_json::to_vec(&past).map_err(shape(what.clone()))?;
@@ -144,13 +152,16 @@ impl Put {
     }
 }
 
-/// The store operations that remove a resource and note it in its history.
+/// The store operations that remove a resource and note it in its history. Guard them with
+/// [`resource_key`](crate::resource_key) where it may be gone already: else the history says twice
+/// that it was removed.
 pub fn delete_operations(kind: &str, name: &str) -> Vec<Operation> {
     let past = Past {
         at: Timestamp::now(),
+        labels: BTreeMap::new(),
         body: None,
     };
-    // Two plain fields: JSON cannot fail.
+    // A time and nothing else: JSON cannot fail.
     let past = serde_json::to_vec(&past).unwrap_or_default();
     vec![
         Operation::Delete(key(kind, name).into()),
@@ -167,7 +178,8 @@ fn check(part: &str) -> Result<(), InventoryError> {
     }
 }
 
-pub(crate) fn key(kind: &str, name: &str) -> String {
+/// The store's key of a resource, for guards.
+pub fn key(kind: &str, name: &str) -> String {
     format!("r/{kind}/{name}")
 }
 
