@@ -10,6 +10,7 @@ use std::{
 
 use console::{Term, style};
 use jiff::Timestamp;
+use wright_site::Label;
 use wright_workflow::{JobState, JobView, StepRecord, StepState};
 
 const BAR: usize = 24;
@@ -48,7 +49,7 @@ fn bar(done: usize, all: usize) -> String {
     format!(
         "{}{}",
         style("━".repeat(filled)).green(),
-        style("━".repeat(BAR - filled)).dim()
+        style("╌".repeat(BAR - filled)).dim()
     )
 }
 
@@ -107,17 +108,7 @@ fn app_of(record: &StepRecord) -> &str {
 
 /// What the step is about, for people: `ready catalog-1 on h3`.
 pub fn describe(record: &StepRecord) -> String {
-    let label = record
-        .step
-        .name
-        .split('@')
-        .next()
-        .unwrap_or(&record.step.name);
-    let label = label.replacen('/', " ", 1);
-    match &record.step.target {
-        Some(target) => format!("{label} on {target}"),
-        None => label,
-    }
+    Label::of(&record.step.name).to_string()
 }
 
 fn running(live: &[&StepRecord], now: Timestamp) -> Vec<String> {
@@ -175,15 +166,18 @@ fn waiting(live: &[&StepRecord]) -> Vec<String> {
         .iter()
         .filter(|record| record.state == StepState::Waiting && record.step.verb == "start")
     {
-        let missing: Vec<&str> = record
+        let who = Label::of(&record.step.name).what;
+        let unfinished = |need: &&&StepRecord| need.state != StepState::Succeeded;
+        let needs = record
             .step
             .needs
             .iter()
-            .filter_map(|need| by_name.get(need.as_str()))
-            .filter(|need| need.state != StepState::Succeeded)
-            .map(|need| need.step.name.split('@').next().unwrap_or(&need.step.name))
-            .map(|name| name.split_once('/').map_or(name, |(_, instance)| instance))
+            .filter_map(|need| by_name.get(need.as_str()));
+        let mut missing: Vec<&str> = needs
+            .filter(unfinished)
+            .map(|need| Label::of(&need.step.name).what)
             .collect();
+        missing.retain(|need| *need != who);
         if missing.is_empty() {
             continue;
         }
@@ -191,13 +185,6 @@ fn waiting(live: &[&StepRecord]) -> Vec<String> {
             more += 1;
             continue;
         }
-        let who = record
-            .step
-            .name
-            .split('@')
-            .next()
-            .unwrap_or(&record.step.name);
-        let who = who.split_once('/').map_or(who, |(_, instance)| instance);
         lines.push(format!(
             "  {} {who} waits for {}",
             style("⧖").dim(),
@@ -352,28 +339,22 @@ mod tests {
     fn step(name: &str, needs: &[&str], state: StepState) -> StepRecord {
         let (verb, rest) = name.split_once('/').unwrap();
         let (instance, host) = rest.split_once('@').unwrap();
+        let step = Step {
+            name: name.to_owned(),
+            verb: verb.to_owned(),
+            input: json!({ "instance": format!("shop/{instance}") }),
+            needs: needs.iter().map(|need| (*need).to_owned()).collect(),
+            scope: instance.to_owned(),
+            target: Some(host.to_owned()),
+            layer: 0,
+            deadline: Span::from_secs(1),
+            retry: Retry::default(),
+            undo: None,
+            expected_ms: 1000,
+        };
         StepRecord {
-            step: Step {
-                name: name.to_owned(),
-                verb: verb.to_owned(),
-                input: json!({ "instance": format!("shop/{instance}") }),
-                needs: needs.iter().map(|need| (*need).to_owned()).collect(),
-                scope: instance.to_owned(),
-                target: Some(host.to_owned()),
-                layer: 0,
-                deadline: Span::from_secs(1),
-                retry: Retry::default(),
-                undo: None,
-                expected_ms: 1000,
-            },
             state,
-            attempts: 0,
-            ready_at: None,
-            started_at: None,
-            ended_at: None,
-            error: None,
-            output: serde_json::Value::Null,
-            dropped: false,
+            ..StepRecord::new(step)
         }
     }
 
@@ -393,6 +374,7 @@ mod tests {
             },
             context: serde_json::Value::Null,
             steps,
+            history: Vec::new(),
         }
     }
 

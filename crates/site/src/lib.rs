@@ -50,7 +50,8 @@ pub use explain::{AppStatus, Explanation, InstanceView, SiteStatus, explain, sta
 pub use input::schema;
 pub use lint::{RULES, Rule, lint};
 pub use plan::{
-    Action, Observed, Plan, Planned, PlannedApp, PlannedHost, apps, plan, plan_down, without_host,
+    Action, Label, Observed, Plan, Planned, PlannedApp, PlannedHost, apps, plan, plan_down,
+    without_host,
 };
 pub use report::{AppTimeline, Bar, Report};
 pub use resolve::resolve;

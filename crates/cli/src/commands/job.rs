@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use wright_server::api::Reason;
+use wright_site::Label;
 use wright_workflow::{JobDelta, JobState, JobSummary, JobView, StepState};
 
 use super::Context;
@@ -191,15 +192,16 @@ fn graph(job: &JobView) -> String {
             }
             _ => String::new(),
         };
-        let needs: Vec<&str> = record
+        let needs: Vec<String> = record
             .step
             .needs
             .iter()
-            .map(|need| need.split('@').next().unwrap_or(need))
+            .map(|need| Label::of(need))
+            .map(|need| format!("{} {}", need.verb, need.what))
             .collect();
         let needs = match needs.len() {
-            0..=3 => needs.join(" "),
-            more => format!("{} and {} more", needs[..2].join(" "), more - 2),
+            0..=3 => needs.join(", "),
+            more => format!("{} and {} more", needs[..2].join(", "), more - 2),
         };
         let state = format!("{:?}", record.state).to_lowercase();
         let dropped = if record.dropped { " (dropped)" } else { "" };

@@ -6,7 +6,7 @@ use console::style;
 use serde::Deserialize;
 use wright_model::{Name, Phase};
 use wright_server::api::{UpAnswer, UpRequest};
-use wright_site::{Action, Bundle, Explanation, Plan, Report, SiteStatus};
+use wright_site::{Action, Bundle, Explanation, Label, Plan, Report, SiteStatus};
 use wright_workflow::JobId;
 
 use super::{Context, confirm, job};
@@ -83,11 +83,11 @@ fn shown(plan: &Plan) -> String {
     let mut rows = Vec::new();
     for (name, planned) in &plan.instances {
         let (slot, word, why) = match &planned.action {
-            Action::Create => (0, style("create").green(), String::new()),
-            Action::Update { why } => (1, style("change").yellow(), why.join(", ")),
-            Action::Move { from } => (2, style("move").yellow(), format!("from {from}")),
-            Action::Remove => (3, style("remove").red(), String::new()),
-            Action::Keep => (4, style("leave").dim(), String::new()),
+            Action::Create => (0, "create", String::new()),
+            Action::Update { why } => (1, "change", why.join(", ")),
+            Action::Move { from } => (2, "move", format!("from {from}")),
+            Action::Remove => (3, "remove", String::new()),
+            Action::Keep => (4, "leave", String::new()),
         };
         counts[slot] += 1;
         if slot < 4 {
@@ -125,12 +125,28 @@ fn shown(plan: &Plan) -> String {
         "\n\n{} steps; expected critical path {:.1} s:\n  {}",
         plan.steps.len(),
         plan.expected_ms as f64 / 1000.0,
-        plan.critical_path.join(" → ")
+        path(&plan.critical_path)
     ));
     for warning in &plan.warnings {
         text.push_str(&format!("\n{} {warning}", style("warning:").yellow()));
     }
     text
+}
+
+/// The steps of a path, those of one instance together: `db-1 (start, ready) → web-1 (start)`.
+fn path(steps: &[String]) -> String {
+    let mut parts: Vec<(&str, Vec<&str>)> = Vec::new();
+    for label in steps.iter().map(|step| Label::of(step)) {
+        match parts.last_mut().filter(|(what, _)| *what == label.what) {
+            Some((_, verbs)) => verbs.push(label.verb),
+            None => parts.push((label.what, vec![label.verb])),
+        }
+    }
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|(what, verbs)| format!("{what} ({})", verbs.join(", ")))
+        .collect();
+    parts.join(" → ")
 }
 
 async fn up(

@@ -2,6 +2,7 @@
 
 mod decide;
 mod down;
+mod label;
 mod path;
 mod slots;
 mod steps;
@@ -10,6 +11,7 @@ mod types;
 use std::collections::BTreeMap;
 
 pub use down::{plan_down, without_host};
+pub use label::Label;
 pub(crate) use path::order;
 pub(crate) use steps::VERBS;
 pub use types::{Action, Observed, Plan, Planned, PlannedApp, PlannedHost};

@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 
 use super::Report;
+use crate::Label;
 
 /// Milliseconds as people read them.
 pub(super) fn time(ms: u64) -> String {
@@ -35,7 +36,7 @@ pub(super) fn write(report: &Report) -> String {
             text,
             "  {:>10}  {}{waited}",
             time(part.running_ms),
-            part.step
+            Label::of(&part.step)
         );
     }
     text.push_str("\nOperation    steps  success  retries         p50         p99\n");
