@@ -1,11 +1,6 @@
 //! `wright dev`: hosts on this machine, made at the start and taken down at the end.
 
-use std::{
-    io,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use wright_inventory::{Event, InventoryError};
@@ -159,8 +154,9 @@ pub async fn hosts_ready(rooms: &Rooms, count: u16) -> Result<usize, Development
                 alive.push(host);
             }
         }
-        let there =
-            |host: &Host| host.state == HostState::Ready && rooms.fleet.is_connected(host.name.as_str());
+        let there = |host: &Host| {
+            host.state == HostState::Ready && rooms.fleet.is_connected(host.name.as_str())
+        };
         if alive.iter().all(there) {
             return Ok(alive.len());
         }

@@ -19,6 +19,7 @@ mod records;
 mod routing;
 mod secrets;
 mod shelf;
+mod upkeep;
 mod verbs;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -233,6 +234,11 @@ async fn start(settings: &Settings) -> Result<Server, ServerError> {
         .issue_server(&names, &[settings.agents.ip()])
         .map_err(doing("issuing the server's certificate"))?;
     tasks.spawn(hosts.run(shutdown.clone()));
+    tasks.spawn(upkeep::run(
+        store.clone(),
+        rooms.inventory.clone(),
+        shutdown.clone(),
+    ));
     tasks.spawn(routing.run(shutdown.clone()));
     tasks.spawn(control.run(deaths, shutdown.clone()));
     tasks.spawn(run_engine(engine, shutdown.clone()));

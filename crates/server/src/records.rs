@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wright_inventory::{Inventory, InventoryError, Put};
 use wright_model::{Digest, Host, InstanceId, InstanceRecord, InstanceSpec, Name};
 use wright_site::{Bundle, PlannedApp};
-use wright_store::{Operation, Revision, SharedStore, StoreError};
+use wright_store::{Operation, Range, Revision, SharedStore, StoreError};
 use wright_workflow::JobId;
 
 /// The kinds of the resources that the platform itself uses.
@@ -25,7 +25,7 @@ pub mod kind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SiteRecord {
     /// What it was last asked to be.
-    pub bundle: Bundle,
+    pub bundle: Digest,
     /// The job that last changed it.
     pub job: Option<JobId>,
     /// Raised by every plan that is carried out.
@@ -127,4 +127,39 @@ pub async fn put_specs<'a>(
         store.commit(Vec::new(), chunk.to_vec()).await?;
     }
     Ok(())
+}
+
+/// The longest piece of a bundle that is one value of the store.
+const PIECE: usize = 512 << 10;
+
+fn bundle_prefix(digest: Digest) -> String {
+    format!("bundle/{digest}/")
+}
+
+/// Keeps a site's files, in pieces, under their digest.
+pub async fn put_bundle(store: &SharedStore, bundle: &Bundle) -> Result<Digest, StoreError> {
+    let whole =
+        serde_json::to_vec(bundle).map_err(|error| StoreError::Engine(error.to_string()))?;
+    let digest = Digest::of(&whole);
+    let piece = |(number, piece): (usize, &[u8])| {
+        let key = format!("{}{number:04}", bundle_prefix(digest));
+        Operation::put(key, piece.to_vec())
+    };
+    let pieces = whole.chunks(PIECE).enumerate().map(piece).collect();
+    store.commit(Vec::new(), pieces).await?;
+    Ok(digest)
+}
+
+/// A site's files by their digest.
+pub async fn bundle(store: &SharedStore, digest: Digest) -> Result<Bundle, StoreError> {
+    let page = store
+        .range(Range::prefix(bundle_prefix(digest)), 0, None)
+        .await?;
+    let whole: Vec<u8> = page
+        .entries
+        .iter()
+        .flat_map(|entry| entry.value.to_vec())
+        .collect();
+    serde_json::from_slice(&whole)
+        .map_err(|error| StoreError::Engine(format!("the site's files {digest}: {error}")))
 }

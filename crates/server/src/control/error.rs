@@ -1,0 +1,57 @@
+use wright_inventory::InventoryError;
+use wright_model::Diagnostic;
+use wright_store::StoreError;
+use wright_workflow::{JobError, JobId};
+
+use crate::secrets::VaultError;
+
+/// Why a site was not planned or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// What was sent is wrong, or cannot be placed. Nothing was changed.
+    #[error("{title}")]
+    Findings {
+        /// What is wrong, in one line.
+        title: String,
+        /// Each finding.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// A job of this site runs.
+    #[error("job {0} is changing this site; wait for it (`wright job watch {0}`) or cancel it")]
+    Busy(JobId),
+    /// The plan that was shown is no longer the plan.
+    #[error("what is to be done has changed since the plan was shown: plan again")]
+    Stale,
+    /// There is no such thing.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// The inventory failed.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A secret could not be made.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The job engine refused.
+    #[error(transparent)]
+    Workflow(JobError),
+    /// A value could not be written.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl From<JobError> for ControlError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Busy { other, .. } => ControlError::Busy(other),
+            error => ControlError::Workflow(error),
+        }
+    }
+}
+
+pub(super) fn findings(title: impl Into<String>) -> impl FnOnce(Vec<Diagnostic>) -> ControlError {
+    let title = title.into();
+    move |diagnostics| ControlError::Findings { title, diagnostics }
+}

@@ -1,0 +1,374 @@
+//! Site control: from files to a plan to a job, and what happens when the world changes under it.
+
+mod end;
+mod error;
+mod repair;
+mod view;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use wright_fleet::Fleet;
+use wright_inventory::{Event, Inventory};
+use wright_model::{Digest, InstanceRecord, Name};
+use wright_site::{Bundle, Desired, Observed, Plan, PlannedApp};
+use wright_store::SharedStore;
+use wright_workflow::{Engine, JobError, JobFilter, JobId, JobSpec, JobSummary};
+
+pub use self::error::ControlError;
+use self::error::findings;
+use crate::{
+    api::{UpAnswer, UpRequest},
+    library::Library,
+    records::{self, SiteRecord, kind},
+    secrets::Vault,
+};
+/// Plans sites and starts the jobs that change them.
+pub struct Control {
+    /// The store.
+    pub store: SharedStore,
+    /// The inventory.
+    pub inventory: Arc<Inventory>,
+    /// The package store.
+    pub library: Arc<Library>,
+    /// The secrets.
+    pub vault: Arc<Vault>,
+    /// The job engine.
+    pub engine: Engine,
+    /// The agents.
+    pub fleet: Fleet,
+    /// One plan at a time goes from observation to job, so that no two take the same port.
+    planning: Mutex<()>,
+}
+
+/// What the planner needs to make a job's plan anew.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlanContext {
+    /// What the site shall be.
+    pub bundle: Digest,
+    /// The instances as they were recorded when the job began.
+    pub before: BTreeMap<Name, InstanceRecord>,
+    /// The apps of the plan.
+    pub apps: BTreeMap<Name, PlannedApp>,
+}
+
+/// The kind of a job that takes a site down.
+const SITE_DOWN: &str = "site-down";
+
+/// What a plan is carried out as.
+struct Work<'a> {
+    bundle: &'a Bundle,
+    before: BTreeMap<Name, InstanceRecord>,
+    kind: &'a str,
+    title: String,
+    actor: &'a str,
+}
+impl Control {
+    /// Ties the rooms together.
+    pub fn new(
+        store: SharedStore,
+        inventory: Arc<Inventory>,
+        library: Arc<Library>,
+        vault: Arc<Vault>,
+        engine: Engine,
+        fleet: Fleet,
+    ) -> Self {
+        Control {
+            store,
+            inventory,
+            library,
+            vault,
+            engine,
+            fleet,
+            planning: Mutex::new(()),
+        }
+    }
+
+    /// What `up` would do now. Changes nothing.
+    ///
+    /// # Errors
+    /// Findings in the files, or what cannot be placed.
+    pub async fn plan(&self, bundle: &Bundle) -> Result<Plan, ControlError> {
+        Ok(self.plan_now(bundle).await?.1)
+    }
+
+    async fn plan_now(
+        &self,
+        bundle: &Bundle,
+    ) -> Result<(Desired, Plan, BTreeMap<Name, InstanceRecord>), ControlError> {
+        let desired = self.resolve(bundle).await?;
+        let observed = self.observe(&desired.site).await?;
+        let before = observed.records.clone();
+        let plan = self.checked_plan(&desired, &observed).await?;
+        Ok((desired, plan, before))
+    }
+
+    async fn resolve(&self, bundle: &Bundle) -> Result<Desired, ControlError> {
+        let shelf = self.library.shelf().await?;
+        wright_site::resolve(bundle, &shelf).map_err(findings("the site's files are not right"))
+    }
+
+    async fn checked_plan(
+        &self,
+        desired: &Desired,
+        observed: &Observed,
+    ) -> Result<Plan, ControlError> {
+        let parent = records::site(&self.inventory, &desired.site)
+            .await?
+            .map_or(0, |site| site.plan);
+        let plan = wright_site::plan(desired, observed, parent)
+            .map_err(findings(format!("site {} cannot be planned", desired.site)))?;
+        let broken = wright_site::lint(&plan);
+        if broken.is_empty() {
+            Ok(plan)
+        } else {
+            Err(ControlError::Findings {
+                title: format!("the plan of site {} breaks an invariant", desired.site),
+                diagnostics: broken,
+            })
+        }
+    }
+
+    /// The world as the planner sees it, for one site.
+    async fn observe(&self, site: &Name) -> Result<Observed, ControlError> {
+        let known = records::site(&self.inventory, site).await?;
+        let mut observed = Observed {
+            hosts: records::hosts(&self.inventory).await?,
+            apps: known.map(|known| known.apps).unwrap_or_default(),
+            ..Observed::default()
+        };
+        for record in records::instances(&self.inventory).await? {
+            if record.spec.id.site == *site {
+                observed.records.insert(record.spec.id.name.clone(), record);
+            } else {
+                observed.others.push(record.spec);
+            }
+        }
+        // What other sites' jobs are about to install is taken, too.
+        for job in self.unfinished().await? {
+            if job.subject == subject(site) {
+                continue;
+            }
+            let view = self.engine.show(job.id).await?;
+            for record in view
+                .steps
+                .iter()
+                .filter(|record| record.step.verb == "install" && !record.dropped)
+            {
+                let digest = record
+                    .step
+                    .input
+                    .get("spec")
+                    .and_then(|digest| digest.as_str()?.parse::<Digest>().ok());
+                if let Some(spec) = match digest {
+                    Some(digest) => records::spec(&self.store, digest).await?,
+                    None => None,
+                } && !observed.others.iter().any(|other| other.id == spec.id)
+                {
+                    observed.others.push(spec);
+                }
+            }
+        }
+        Ok(observed)
+    }
+
+    /// Builds a site, or changes it to what its files say.
+    ///
+    /// # Errors
+    /// Findings, a job that already runs, a plan that is no longer the one shown.
+    pub async fn up(
+        self: &Arc<Self>,
+        request: UpRequest,
+        actor: &str,
+    ) -> Result<UpAnswer, ControlError> {
+        let _one = self.planning.lock().await;
+        let (desired, plan, before) = self.plan_now(&request.bundle).await?;
+        if request.plan.is_some_and(|shown| shown != plan.digest) {
+            return Err(ControlError::Stale);
+        }
+        if let Some(job) = self.running(&desired.site).await? {
+            return Err(ControlError::Busy(job));
+        }
+        if plan.is_empty() {
+            return Ok(UpAnswer { job: None, plan });
+        }
+        let title = if before.is_empty() {
+            format!("build {}", desired.site)
+        } else {
+            format!("change {}", desired.site)
+        };
+        let work = Work {
+            bundle: &request.bundle,
+            before,
+            kind: "site-up",
+            title,
+            actor,
+        };
+        let job = self.carry_out(&desired, &plan, work).await?;
+        Ok(UpAnswer {
+            job: Some(job),
+            plan,
+        })
+    }
+
+    /// Makes a plan's secrets, keeps what its steps ask for, and starts its job.
+    async fn carry_out(
+        self: &Arc<Self>,
+        desired: &Desired,
+        plan: &Plan,
+        work: Work<'_>,
+    ) -> Result<JobId, ControlError> {
+        let site = &desired.site;
+        self.vault.ensure(site, &desired.secrets()).await?;
+        self.keep_specs(plan, &work.before).await?;
+        let context = PlanContext {
+            bundle: records::put_bundle(&self.store, work.bundle).await?,
+            before: work.before,
+            apps: plan.apps.clone(),
+        };
+        self.start_job(plan, work.kind, work.title, context, work.actor)
+            .await
+    }
+
+    /// Starts the job of a plan, and notes in the site's record that it is the one.
+    async fn start_job(
+        self: &Arc<Self>,
+        plan: &Plan,
+        kind: &str,
+        title: String,
+        context: PlanContext,
+        actor: &str,
+    ) -> Result<JobId, ControlError> {
+        self.forget_instances(plan).await?;
+        let spec = JobSpec {
+            kind: kind.to_owned(),
+            subject: subject(&plan.site),
+            title,
+            actor: actor.to_owned(),
+            context: serde_json::to_value(&context)?,
+            steps: plan.steps.clone(),
+        };
+        let job = self.engine.submit(spec).await?;
+        self.note_job(&plan.site, job, kind, context).await?;
+        self.follow(job);
+        let message = format!("job {job}: {} steps", plan.steps.len());
+        self.event(actor, kind, &plan.site, &message).await?;
+        Ok(job)
+    }
+
+    /// Writes what a job makes of its site into the site's record. Done again when the server is
+    /// started, since it may have died right after the job was submitted.
+    async fn note_job(
+        &self,
+        site: &Name,
+        job: JobId,
+        kind: &str,
+        context: PlanContext,
+    ) -> Result<(), ControlError> {
+        let known = records::site(&self.inventory, site).await?;
+        if known.as_ref().is_some_and(|known| known.job == Some(job)) {
+            return Ok(());
+        }
+        let going = kind == SITE_DOWN;
+        let record = SiteRecord {
+            bundle: context.bundle,
+            job: Some(job),
+            plan: known.as_ref().map_or(0, |known| known.plan) + 1,
+            apps: context.apps,
+            going,
+            served: known.is_some_and(|known| known.served),
+        };
+        self.inventory
+            .put_as(kind::SITE, site.as_str(), &record)
+            .await?;
+        Ok(())
+    }
+
+    /// Specifications that steps of a plan, or their undoing, will ask for.
+    async fn keep_specs(
+        &self,
+        plan: &Plan,
+        before: &BTreeMap<Name, InstanceRecord>,
+    ) -> Result<(), ControlError> {
+        let planned = plan.instances.values().map(|planned| &planned.spec);
+        let former = before.values().map(|record| &record.spec);
+        Ok(records::put_specs(&self.store, planned.chain(former)).await?)
+    }
+
+    /// Takes a site down.
+    ///
+    /// # Errors
+    /// Where there is no such site, or a job of it runs.
+    pub async fn down(
+        self: &Arc<Self>,
+        site: &Name,
+        actor: &str,
+    ) -> Result<UpAnswer, ControlError> {
+        let _one = self.planning.lock().await;
+        let record = records::site(&self.inventory, site).await?;
+        let record = record.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
+        if let Some(job) = self.running(site).await? {
+            return Err(ControlError::Busy(job));
+        }
+        let observed = self.observe(site).await?;
+        let plan = wright_site::plan_down(site, &observed, record.plan);
+        if plan.steps.is_empty() {
+            self.forget(site).await?;
+            return Ok(UpAnswer { job: None, plan });
+        }
+        let context = PlanContext {
+            bundle: record.bundle,
+            before: observed.records,
+            apps: record.apps,
+        };
+        let title = format!("take down {site}");
+        let job = self
+            .start_job(&plan, SITE_DOWN, title, context, actor)
+            .await?;
+        Ok(UpAnswer {
+            job: Some(job),
+            plan,
+        })
+    }
+
+    /// Jobs that have not ended.
+    async fn unfinished(&self) -> Result<Vec<JobSummary>, JobError> {
+        self.engine
+            .list(
+                0,
+                &JobFilter {
+                    unfinished: Some(true),
+                    ..JobFilter::default()
+                },
+            )
+            .await
+    }
+
+    /// The unfinished job of a site.
+    async fn running(&self, site: &Name) -> Result<Option<JobId>, ControlError> {
+        let subject = subject(site);
+        let unfinished = self.unfinished().await?;
+        Ok(unfinished
+            .into_iter()
+            .find(|job| job.subject == subject)
+            .map(|job| job.id))
+    }
+
+    async fn event(
+        &self,
+        actor: &str,
+        kind: &str,
+        site: &Name,
+        message: &str,
+    ) -> Result<(), ControlError> {
+        Ok(self
+            .inventory
+            .record(&Event::new(actor, kind, &format!("site/{site}"), message))
+            .await?)
+    }
+}
+
+fn subject(site: &Name) -> String {
+    format!("site/{site}")
+}

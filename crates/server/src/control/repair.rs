@@ -1,0 +1,228 @@
+//! What follows from a host's death: a running job gets a new plan, a site that stood is repaired.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use wright_model::{HostState, InstanceId, Name};
+use wright_site::{Bundle, Plan};
+use wright_workflow::{Amendment, JobId, JobView};
+
+use super::{Control, ControlError, PlanContext, SITE_DOWN, Work};
+use crate::records::{self, SiteRecord, kind};
+
+impl Control {
+    /// Moves what ran, or was to run, on a host that was given up.
+    pub(super) async fn host_died(self: &Arc<Self>, host: &Name) -> Result<(), ControlError> {
+        let _one = self.planning.lock().await;
+        let sites: Vec<(String, SiteRecord)> = self.inventory.list_named_as(kind::SITE).await?;
+        for (name, record) in sites {
+            let Ok(site) = name.parse::<Name>() else {
+                continue;
+            };
+            let done = match self.running(&site).await? {
+                Some(job) => self.amend(job, host).await,
+                None if record.going => Ok(()),
+                None => {
+                    self.repair(
+                        &site,
+                        &records::bundle(&self.store, record.bundle).await?,
+                        host,
+                    )
+                    .await
+                }
+            };
+            if let Err(error) = done {
+                let message = match &error {
+                    ControlError::Findings { title, diagnostics } => {
+                        let each: Vec<String> = diagnostics
+                            .iter()
+                            .map(|finding| finding.message.clone())
+                            .collect();
+                        format!("{title}: {}", each.join("; "))
+                    }
+                    other => other.to_string(),
+                };
+                self.event(
+                    "wright",
+                    "site-not-repaired",
+                    &site,
+                    &format!("host {host} died: {message}"),
+                )
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a running job a new plan without the dead host.
+    async fn amend(&self, job: JobId, host: &Name) -> Result<(), ControlError> {
+        let view = self.engine.show(job).await?;
+        let touched = view
+            .steps
+            .iter()
+            .any(|record| !record.dropped && record.step.target.as_deref() == Some(host.as_str()));
+        let context: PlanContext = serde_json::from_value(view.context.clone())?;
+        let lived = context
+            .before
+            .values()
+            .any(|record| record.spec.host == *host);
+        if !touched && !lived {
+            return Ok(());
+        }
+        let gone: Vec<String> = gone_scopes(&view, host);
+        if view.summary.kind == SITE_DOWN {
+            // What was on a dead host is gone: its steps are dropped, the records with them.
+            let kept = view
+                .steps
+                .iter()
+                .filter(|record| !record.dropped)
+                .map(|record| record.step.clone());
+            let steps = wright_site::without_host(kept.collect(), host);
+            self.replace_plan(&view, steps, gone, host).await?;
+            return self.forget_records(host).await;
+        }
+        let desired = self
+            .resolve(&records::bundle(&self.store, context.bundle).await?)
+            .await?;
+        let mut observed = self.observe(&desired.site).await?;
+        let dead: Vec<Name> = observed
+            .hosts
+            .iter()
+            .filter(|host| host.state == HostState::Dead)
+            .map(|host| host.name.clone())
+            .collect();
+        observed.records.clone_from(&context.before);
+        observed.pins = pins(&view, &context);
+        observed.pins.retain(|_, pinned| !dead.contains(pinned));
+        let plan = match self.checked_plan(&desired, &observed).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let reason = format!(
+                    "host {host} died and the rest cannot take its instances: {}",
+                    one_line(&error)
+                );
+                self.engine.cancel(job, &reason, "wright").await?;
+                return Err(error);
+            }
+        };
+        self.vault.ensure(&desired.site, &desired.secrets()).await?;
+        self.keep_specs(&plan, &context.before).await?;
+        self.forget_instances(&plan).await?;
+        let number = self.replace_plan(&view, plan.steps, gone, host).await?;
+        let message = format!("host {host} died: job {job} goes on with plan {number}");
+        self.event("wright", "site-replanned", &desired.site, &message)
+            .await
+    }
+
+    async fn replace_plan(
+        &self,
+        view: &JobView,
+        steps: Vec<wright_workflow::Step>,
+        abandon_scopes: Vec<String>,
+        host: &Name,
+    ) -> Result<u64, ControlError> {
+        let reason = format!("host {host} died");
+        let amendment = Amendment {
+            steps,
+            abandon_scopes,
+            actor: "wright".to_owned(),
+            reason,
+        };
+        Ok(self
+            .engine
+            .amend(view.summary.id, view.summary.plan, amendment)
+            .await?)
+    }
+
+    /// Starts a job that sets up elsewhere what ran on the dead host.
+    async fn repair(
+        self: &Arc<Self>,
+        site: &Name,
+        bundle: &Bundle,
+        host: &Name,
+    ) -> Result<(), ControlError> {
+        let (desired, plan, before) = self.plan_now(bundle).await?;
+        if plan.steps.is_empty() || !before.values().any(|record| record.spec.host == *host) {
+            return Ok(());
+        }
+        let title = format!("repair {site} after the death of {host}");
+        let work = Work {
+            bundle,
+            before,
+            kind: "site-repair",
+            title,
+            actor: "wright",
+        };
+        self.carry_out(&desired, &plan, work).await.map(|_| ())
+    }
+
+    /// Removes the records of instances whose host is gone for good and that nobody replaces.
+    pub(super) async fn forget_instances(&self, plan: &Plan) -> Result<(), ControlError> {
+        for name in &plan.forget {
+            let id = InstanceId {
+                site: plan.site.clone(),
+                name: name.clone(),
+            };
+            self.store
+                .commit(Vec::new(), records::delete_instance(&id))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn forget_records(&self, host: &Name) -> Result<(), ControlError> {
+        for record in records::instances(&self.inventory).await? {
+            if record.spec.host == *host {
+                self.store
+                    .commit(Vec::new(), records::delete_instance(&record.spec.id))
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the newest plan of a job has every instance.
+fn pins(view: &JobView, context: &PlanContext) -> BTreeMap<Name, Name> {
+    let recorded = context
+        .before
+        .iter()
+        .map(|(name, record)| (name.clone(), record.spec.host.clone()));
+    let mut pins: BTreeMap<Name, Name> = recorded.collect();
+    for record in view
+        .steps
+        .iter()
+        .filter(|record| !record.dropped && record.step.verb == "install")
+    {
+        let input = &record.step.input;
+        let instance = input["instance"]
+            .as_str()
+            .and_then(|id| id.parse::<InstanceId>().ok());
+        let host = input["host"]
+            .as_str()
+            .and_then(|host| host.parse::<Name>().ok());
+        pins.extend(instance.map(|id| id.name).zip(host));
+    }
+    pins
+}
+fn one_line(error: &ControlError) -> String {
+    match error {
+        ControlError::Findings { diagnostics, .. } => diagnostics
+            .iter()
+            .map(|finding| finding.message.as_str())
+            .collect::<Vec<_>>()
+            .join("; "),
+        error => error.to_string(),
+    }
+}
+/// Scopes of which a step acts on the dead host: nothing there can be undone.
+fn gone_scopes(view: &JobView, host: &Name) -> Vec<String> {
+    let mut gone: Vec<String> = view
+        .steps
+        .iter()
+        .filter(|record| record.step.target.as_deref() == Some(host.as_str()))
+        .map(|record| record.step.scope.clone())
+        .collect();
+    gone.sort();
+    gone.dedup();
+    gone
+}

@@ -1,0 +1,76 @@
+//! Keeping the store bounded: old revisions and old events are forgotten.
+//!
+//! A resource's own history (`wright history`) is kept apart from the store's revisions and is not
+//! touched.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use wright_inventory::{Inventory, InventoryError};
+use wright_store::{Revision, SharedStore};
+
+/// How often it is looked after.
+const EVERY: Duration = Duration::from_secs(60);
+/// Revisions that can still be watched from or read at.
+const REVISIONS: Revision = 20_000;
+/// Events that are kept.
+const EVENTS: usize = 20_000;
+
+/// Looks after the store until `shutdown`.
+pub async fn run(store: SharedStore, inventory: Arc<Inventory>, shutdown: CancellationToken) {
+    let mut due = tokio::time::interval(EVERY);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = due.tick() => {}
+        }
+        if let Err(error) = forget(&store, &inventory).await {
+            tracing::warn!(%error, "old revisions and events could not be forgotten");
+        }
+    }
+}
+
+async fn forget(store: &SharedStore, inventory: &Inventory) -> Result<(), InventoryError> {
+    inventory.trim_events(EVENTS).await?;
+    let newest = store.revision().await?;
+    if newest > REVISIONS {
+        store.compact(newest - REVISIONS).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wright_store::StoreError;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn old_revisions_are_forgotten_and_the_newest_state_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = wright_store::open(&format!("file:{}", dir.path().display()))
+            .await
+            .unwrap();
+        let inventory = Inventory::new(store.clone());
+        inventory.put_as("host", "h1", "first").await.unwrap();
+        let writes = (0..REVISIONS + 10).map(|number| {
+            let put = wright_store::Operation::put("counter", number.to_string());
+            store.commit(Vec::new(), vec![put])
+        });
+        futures::future::try_join_all(writes).await.unwrap();
+        forget(&store, &inventory).await.unwrap();
+        let everything = wright_store::Range::prefix("r/");
+        assert!(matches!(
+            store.range(everything, 0, Some(1)).await,
+            Err(StoreError::Compacted { .. })
+        ));
+        assert_eq!(
+            inventory
+                .get_as::<String>("host", "h1")
+                .await
+                .unwrap()
+                .unwrap(),
+            "first"
+        );
+    }
+}
