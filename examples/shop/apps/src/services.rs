@@ -210,7 +210,7 @@ impl Services {
             let pause = Duration::from_millis(if attempt == 0 && instances > 1 {
                 0
             } else {
-                50 << rounds.min(3)
+                50 << rounds.min(1)
             });
             if server_errors >= SERVER_ERRORS || Instant::now() + pause >= deadline {
                 return Err(call.error(reason));
