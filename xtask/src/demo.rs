@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -94,24 +93,8 @@ impl Dev {
     }
 }
 
-/// The data directory of the demonstration; packages are signed with the key in it.
-///
-/// As root, programs run as users of their own, who must be able to pass every directory above; a
-/// checkout below a closed home directory is no place for that.
-pub fn data() -> PathBuf {
-    let beside = run::target().join("demo");
-    let passable = |above: &Path| {
-        fs::metadata(above).map_or(true, |meta| meta.permissions().mode() & 0o001 != 0)
-    };
-    if beside.ancestors().all(passable) {
-        beside
-    } else {
-        PathBuf::from("/var/tmp/wright-demo")
-    }
-}
-
 /// Begins anew, but for the key: hosts that an earlier run left, because it was killed, are ended.
-async fn clean_slate(data: &Path) -> Result {
+pub async fn clean_slate(data: &Path) -> Result {
     if fs::read_dir(data.join("hosts")).is_ok_and(|mut hosts| hosts.next().is_some()) {
         println!("taking down what an earlier run left");
         Dev::start(data, 8).await?.stop().await?;
@@ -135,8 +118,8 @@ async fn clean_slate(data: &Path) -> Result {
 /// Builds the shop; then either checks it and takes it down, or leaves it to be looked at.
 pub async fn demo(check: bool) -> Result {
     let archives = packages::prepare().await?;
-    clean_slate(&data()).await?;
-    let dev = Dev::start(&data(), 8).await?;
+    clean_slate(&run::data()).await?;
+    let dev = Dev::start(&run::data(), 8).await?;
     dev.push(&archives).await?;
     let report = dev.data.join("report.html");
     let mut up = dev.wright(&["site", "up", "examples/shop/site.yaml", "--yes", "--report"]);
@@ -166,7 +149,7 @@ pub async fn demo(check: bool) -> Result {
     }
     // The terminal has sent the signal to `wright dev` too.
     let status = dev.ended().await?;
-    nothing_left(&data())?;
+    nothing_left(&run::data())?;
     if status.success() {
         Ok(())
     } else {
@@ -217,7 +200,8 @@ async fn finish_check(dev: Dev, door: &str) -> Result {
     Ok(())
 }
 
-fn nothing_left(data: &Path) -> Result {
+/// Fails with what is left below a data directory after its end.
+pub fn nothing_left(data: &Path) -> Result {
     let left = leftovers::find(data);
     if left.is_empty() {
         Ok(())

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Result, debian, demo, run};
+use crate::{Result, debian, run};
 
 /// The apps of the example site.
 const APPS: [&str; 12] = [
@@ -99,7 +99,7 @@ pub async fn prepare() -> Result<Vec<PathBuf>> {
 async fn build(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
     let mut command = run::command(run::program("wright"), ["package", "build", "-o", "json"]);
     command
-        .env("WRIGHT_DATA", demo::data())
+        .env("WRIGHT_DATA", run::data())
         .arg(&recipe.directory)
         .arg("--out")
         .arg(out);

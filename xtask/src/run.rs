@@ -2,6 +2,8 @@
 
 use std::{
     ffi::OsStr,
+    fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -21,6 +23,22 @@ pub fn root() -> PathBuf {
 /// Where cargo puts what it builds.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The data directory of the demonstration; packages are signed with the key in it.
+///
+/// As root, programs run as users of their own, who must be able to pass every directory above; a
+/// checkout below a closed home directory is no place for that.
+pub fn data() -> PathBuf {
+    let beside = target().join("demo");
+    let passable = |above: &Path| {
+        fs::metadata(above).map_or(true, |meta| meta.permissions().mode() & 0o001 != 0)
+    };
+    if beside.ancestors().all(passable) {
+        beside
+    } else {
+        PathBuf::from("/var/tmp/wright-demo")
+    }
 }
 
 /// The release build of a program of ours.
