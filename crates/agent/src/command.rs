@@ -14,7 +14,7 @@ use crate::{
     Settings,
     executor::Output,
     instance::Instance,
-    launch::{LaunchRequest, REFUSAL},
+    launch::{LaunchRequest, REFUSAL, Request},
     process::{Belongings, Identity, Process},
     program::Program,
 };
@@ -23,6 +23,17 @@ use crate::{
 const OUTPUT_KEPT: usize = 256 << 10;
 /// How long output is read after the command itself ended, if something else holds it open.
 const OUTPUT_GRACE: Duration = Duration::from_millis(200);
+
+/// The launcher, not started yet.
+pub(crate) fn launcher(settings: &Settings) -> io::Result<Command> {
+    let (program, arguments) = settings
+        .launcher
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no launcher is set"))?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Ok(command)
+}
 
 /// A process that waits to be told what to become.
 pub(crate) struct Waiting {
@@ -39,13 +50,8 @@ impl Waiting {
     }
 
     fn try_spawn(settings: &Settings) -> io::Result<Self> {
-        let (program, arguments) = settings
-            .launcher
-            .split_first()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no launcher is set"))?;
         let (reader, writer) = io::pipe()?;
-        let child = Command::new(program)
-            .args(arguments)
+        let child = launcher(settings)?
             .stdin(Stdio::piped())
             .stdout(writer.try_clone()?)
             .stderr(writer)
@@ -65,8 +71,7 @@ impl Waiting {
         request: &LaunchRequest,
     ) -> Result<(Process, pipe::Receiver), Fault> {
         let sent = async {
-            let mut line = serde_json::to_vec(request)?;
-            line.push(b'\n');
+            let line = Request::Become(request.clone()).to_line()?;
             let mut stdin = self.child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
             stdin.write_all(&line).await
         };

@@ -113,12 +113,12 @@ impl Executor {
         let host = Arc::new(Host {
             is_root: rustix::process::geteuid().is_root(),
             changes: Changes::default(),
-            layout: layout.clone(),
+            layout,
             settings,
         });
         let executor = Executor {
             shared: Arc::new(Shared {
-                packages: PackageStore::new(layout, archives),
+                packages: PackageStore::new(host.settings.clone(), archives),
                 instances: Mutex::new(load(&host)?),
                 host,
                 journal: Mutex::new(journal),

@@ -1,11 +1,13 @@
-//! The small program between the agent and every command of an instance.
+//! The small program between the agent and every command of an instance, and the agent's hand for
+//! work on packages.
 //!
-//! The agent starts it, records its process durably, and only then sends the [`LaunchRequest`] to
+//! The agent starts it, records its process durably, and only then sends the [`Request`] to
 //! its standard input. It becomes the command (`exec`), so the recorded process is the command's.
 //! If the agent dies before that, the input ends and nothing is run.
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     fs::{self, OpenOptions},
     io::{self, BufRead, Write},
     os::{
@@ -19,13 +21,33 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 use serde::{Deserialize, Serialize};
 
+use crate::errand::Errand;
+
 /// What stands before the reason on the launcher's output when it could not run the command.
 pub(crate) const REFUSAL: &str = "wright launch: ";
 
 /// As shells do where a command cannot be run.
-const NOT_RUN: u8 = 127;
+pub(crate) const NOT_RUN: u8 = 127;
 
-/// What to become. Sent on one line, so that nothing of it shows in a process list.
+/// What the agent wants of the launcher. Sent on one line, so that nothing of it shows in a process
+/// list.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Become a command.
+    Become(LaunchRequest),
+    /// Do this and say how it went.
+    Do(Errand),
+}
+
+impl Request {
+    pub(crate) fn to_line(&self) -> io::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+/// What to become.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LaunchRequest {
     /// The program, an absolute path, and its arguments.
@@ -46,8 +68,8 @@ pub(crate) struct LaunchRequest {
 
 /// Runs what the agent asks for on standard input, in this process and a new session.
 ///
-/// Returns only if it was not run: because the agent died before it asked, or with the reason on
-/// standard output.
+/// A command is become: this returns only if it was not run, because the agent died before it
+/// asked, or with the reason on standard output.
 pub fn launch() -> ExitCode {
     // Taken aside: when the command cannot be run, standard output is its log already. Closed by
     // a successful `exec`, which tells the agent that the command runs.
@@ -55,8 +77,8 @@ pub fn launch() -> ExitCode {
         .as_fd()
         .try_clone_to_owned()
         .map(fs::File::from);
-    match become_requested() {
-        Ok(never) => match never {},
+    match do_requested() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(Refusal::Nobody) => ExitCode::SUCCESS,
         Err(Refusal::Because(why)) => {
             if let Ok(mut report) = report {
@@ -77,7 +99,7 @@ fn because<E: std::fmt::Display>(what: impl std::fmt::Display) -> impl FnOnce(E)
     move |error| Refusal::Because(format!("cannot {what}: {error}"))
 }
 
-fn become_requested() -> Result<std::convert::Infallible, Refusal> {
+fn do_requested() -> Result<(), Refusal> {
     // Fails only for a group leader, and then this is a session already or a person's shell.
     let _ = setsid();
     let mut line = String::new();
@@ -88,8 +110,13 @@ fn become_requested() -> Result<std::convert::Infallible, Refusal> {
     if !line.ends_with('\n') {
         return Err(Refusal::Nobody);
     }
-    let request: LaunchRequest =
-        serde_json::from_str(&line).map_err(because("understand the request"))?;
+    match serde_json::from_str(&line).map_err(because("understand the request"))? {
+        Request::Become(request) => match becoming(request)? {},
+        Request::Do(errand) => errand.perform_as_child().map_err(because("answer")),
+    }
+}
+
+fn becoming(request: LaunchRequest) -> Result<Infallible, Refusal> {
     for group in &request.groups {
         fs::write(group, "0").map_err(because(format!("join {}", group.display())))?;
     }

@@ -3,8 +3,9 @@
 //!
 //! The central type is [`Executor`]: it does [`Task`](wright_protocol::Task)s, each key once, and
 //! supervises what they start. [`run`] is the daemon around it: a session with the server, the
-//! route lookup, signals. [`launch`] is the small program between the two: every command of an
-//! instance is started through it.
+//! route lookup, signals. [`launch`] is the small program beside the two: every command of an
+//! instance is started through it, and it does the work on packages, so that the memory that needs
+//! goes away with it.
 //!
 //! ```no_run
 //! use wright_agent::{Settings, run};
@@ -33,6 +34,7 @@ mod check;
 mod command;
 mod daemon;
 mod durable;
+mod errand;
 mod error;
 mod executor;
 mod expect;

@@ -14,12 +14,13 @@ use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use tokio::sync::OwnedMutexGuard;
 use wright_model::{Digest, PackageId};
-use wright_package::{Keyring, Signature};
+use wright_package::Signature;
 use wright_protocol::{Blame, Fault};
 
 use crate::{
-    Layout, durable,
-    error::{host_fault, locked, package_fault},
+    Layout, Settings, durable,
+    errand::Errand,
+    error::{host_fault, locked},
 };
 
 /// An archive that was fetched but never installed is removed after this time.
@@ -46,6 +47,7 @@ pub struct Archive {
 /// The archives and packages below one host's directory.
 pub(crate) struct PackageStore {
     layout: Layout,
+    settings: Settings,
     source: Arc<dyn ArchiveSource>,
     locks: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -60,9 +62,10 @@ impl Drop for Partial {
 }
 
 impl PackageStore {
-    pub(crate) fn new(layout: Layout, source: Arc<dyn ArchiveSource>) -> Self {
+    pub(crate) fn new(settings: Settings, source: Arc<dyn ArchiveSource>) -> Self {
         PackageStore {
-            layout,
+            layout: settings.layout(),
+            settings,
             source,
             locks: Mutex::default(),
         }
@@ -85,7 +88,6 @@ impl PackageStore {
         if target.exists() {
             return Ok(());
         }
-        let keyring = Keyring::load(&self.layout.keys()).map_err(package_fault)?;
         let mut archive = self.source.open(&package.digest).await?;
         let signature = std::str::from_utf8(&archive.signature)
             .ok()
@@ -102,12 +104,14 @@ impl PackageStore {
         while let Some(bytes) = archive.data.next().await {
             file.write_all(&bytes?).map_err(write)?;
         }
-        let (path, id) = (partial.0.clone(), package.clone());
-        blocking(move || {
-            file.sync_all().map_err(host_fault("write", &path))?;
-            wright_package::verify(&path, &id, &signature, &keyring).map_err(package_fault)
-        })
-        .await?;
+        drop(file);
+        let proof = Errand::Verify {
+            archive: partial.0.clone(),
+            package: package.clone(),
+            signature: signature.to_string(),
+            keys: self.layout.keys(),
+        };
+        proof.run(&self.settings).await?;
         let moved = fs::rename(&partial.0, &target).and_then(|()| durable::sync_parent(&target));
         moved.map_err(host_fault("write", &target))
     }
@@ -121,14 +125,24 @@ impl PackageStore {
         }
         // Normally a task of its own; after a clean-up in between it comes again.
         self.fetch_locked(package).await?;
-        let (archive, digest) = (self.layout.archive(&package.digest), package.digest);
-        blocking(move || {
+        let unpack = Errand::Unpack {
+            archive: self.layout.archive(&package.digest),
+            to: target,
+            digest: package.digest,
+        };
+        let settings = self.settings.clone();
+        let work = tokio::spawn(async move {
             // Kept until the work is done, also if nobody waits for it any more.
             let _guard = guard;
-            wright_package::unpack(&archive, &target, &digest).map_err(package_fault)?;
-            Ok(())
-        })
-        .await
+            unpack.run(&settings).await
+        });
+        match work.await {
+            Ok(done) => done.map(drop),
+            Err(error) => {
+                let why = format!("the work broke off: {error}");
+                Err(Fault::new(Blame::Host, why))
+            }
+        }
     }
 
     /// Removes those of the candidates that are not in use, and archives nobody came for.
@@ -158,18 +172,5 @@ impl PackageStore {
                 let _ = durable::remove(&entry.path());
             }
         }
-    }
-}
-
-/// Runs what takes long on the disk beside the loop.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Fault::new(
-            Blame::Host,
-            format!("the work broke off: {error}"),
-        )),
     }
 }

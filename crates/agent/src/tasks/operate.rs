@@ -7,11 +7,11 @@ use wright_protocol::{Answer, Blame, Fault, TaskAnswer};
 use super::{run, said, watch};
 use crate::{
     command, durable,
-    error::{host_fault, package_fault},
+    errand::Errand,
+    error::host_fault,
     executor::{Output, Shared},
     instance::Instance,
     logs,
-    store::blocking,
 };
 
 /// One of the operations that a person may ask for.
@@ -106,22 +106,14 @@ async fn checksum(shared: &Shared, instance: &Instance, output: &Output) -> Task
         shared.host.layout.package(&digest),
         shared.host.layout.archive(&digest),
     );
-    let findings = blocking(move || {
-        // The list in the archive was signed; the one beside the files could be changed with them.
-        let found = match wright_package::read_listing(&archive) {
-            Ok(listing) => wright_package::checksum_against(&directory, &listing),
-            Err(_) => wright_package::checksum(&directory),
-        };
-        found.map_err(package_fault)
-    })
-    .await?;
+    let errand = Errand::Checksum { directory, archive };
+    let lines = errand.run(&shared.host.settings).await?;
     let package = &program.spec.package;
-    let message = match findings.len() {
+    let message = match lines.len() {
         0 => format!("{package} is as it was shipped"),
         1 => format!("{package}: 1 difference from what was shipped"),
         count => format!("{package}: {count} differences from what was shipped"),
     };
-    let lines = findings.iter().map(ToString::to_string).collect();
     Ok(Answer {
         message,
         observation: None,

@@ -3,6 +3,7 @@
 // Helpers outside test functions may fail a test in the same way as the tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod errand;
 mod faults;
 mod host;
 mod lifecycle;
