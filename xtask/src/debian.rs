@@ -22,13 +22,22 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Says whether `postgresql-common` makes a cluster of its own for a new server.
 const CLUSTERS: &str = "/etc/postgresql-common/createcluster.conf";
 
-/// Installs what is missing. No service is started and no PostgreSQL cluster made.
+/// Installs what the example site needs and is missing.
+///
+/// # Errors
+/// As [`ensure_any`].
+pub async fn ensure() -> Result {
+    ensure_any(&NEEDED).await
+}
+
+/// Installs what is missing, the first of each line. No service is started and no PostgreSQL cluster
+/// made.
 ///
 /// # Errors
 /// When something is missing and this user may not install it, with the line to run; or when it
 /// cannot be installed.
-pub async fn ensure() -> Result {
-    let missing = missing().await?;
+pub async fn ensure_any(needed: &[&[&'static str]]) -> Result {
+    let missing = missing(needed).await?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -50,9 +59,9 @@ pub async fn ensure() -> Result {
     install(&missing).await
 }
 
-async fn missing() -> Result<Vec<&'static str>> {
+async fn missing(needed: &[&[&'static str]]) -> Result<Vec<&'static str>> {
     let mut missing = Vec::new();
-    for any in NEEDED {
+    for any in needed {
         if !installed(any).await? {
             missing.extend(any.first());
         }

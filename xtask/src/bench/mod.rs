@@ -1,0 +1,22 @@
+//! `cargo xtask bench NAME`: measures beside its peers, all in one run.
+
+mod ansible;
+mod lookup;
+mod process;
+mod results;
+mod site;
+mod wright;
+
+use crate::Result;
+
+/// Measures one thing `runs` times and writes `bench/results/NAME.json`.
+///
+/// # Errors
+/// When there is no bench of this name, or when something it measures does not work. A target that
+/// is missed is a result, not an error.
+pub async fn bench(name: &str, runs: usize) -> Result {
+    match name {
+        "site" => site::site(runs.max(1)).await,
+        _ => Err(format!("there is no bench {name:?}; there is: site").into()),
+    }
+}
