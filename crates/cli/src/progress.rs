@@ -187,7 +187,7 @@ fn waiting(live: &[&StepRecord]) -> Vec<String> {
         }
         lines.push(format!(
             "  {} {who} waits for {}",
-            style("⧖").dim(),
+            style("◦").dim(),
             missing.join(", ")
         ));
     }
