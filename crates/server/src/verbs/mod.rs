@@ -14,7 +14,8 @@ use serde_json::Value;
 use wright_fleet::Fleet;
 use wright_inventory::Inventory;
 use wright_model::{
-    Check, Digest, InstanceId, InstanceRecord, InstanceSpec, Name, PackageId, Traffic,
+    Check, Digest, Host, HostState, InstanceId, InstanceRecord, InstanceSpec, Name, PackageId,
+    Traffic,
 };
 use wright_protocol::{Answer, Blame, Fault, Task};
 use wright_store::SharedStore;
@@ -56,13 +57,15 @@ pub(crate) struct OnPackage {
 /// All verbs by name.
 pub fn all(hands: &Arc<Hands>) -> Verbs {
     let mut verbs = Verbs::new();
+    let ask =
+        |task: fn(InstanceId) -> Task| Arc::new(on_host::Ask(hands.clone(), task)) as Arc<dyn Verb>;
     let mut add = |name: &str, verb: Arc<dyn Verb>| verbs.insert(name, verb);
     add("fetch", Arc::new(on_host::Fetch(hands.clone())));
     add("install", Arc::new(on_host::Install(hands.clone())));
     add("configure", Arc::new(on_host::Configure(hands.clone())));
-    add("start", Arc::new(on_host::Start(hands.clone())));
-    add("ready", Arc::new(on_host::Ready(hands.clone())));
-    add("stop", Arc::new(on_host::Stop(hands.clone())));
+    add("start", ask(|instance| Task::Start { instance }));
+    add("ready", ask(|instance| Task::AwaitReady { instance }));
+    add("stop", ask(|instance| Task::Stop { instance }));
     add("uninstall", Arc::new(on_host::Uninstall(hands.clone())));
     add("verify", Arc::new(verify::Verify(hands.clone())));
     add("serve", Arc::new(traffic::Serve(hands.clone())));
@@ -115,10 +118,25 @@ impl Hands {
         task: Task,
     ) -> Result<Answer, StepError> {
         let key = context.effect_key();
-        self.fleet
+        let answer = self
+            .fleet
             .submit(host, &key, task, context.deadline, context.cancel.clone())
+            .await;
+        match answer {
+            Err(fault) if fault.blame == Blame::Host && self.is_dead(host).await? => {
+                given_up(host, context, fault).await
+            }
+            answer => answer.map_err(from_fault),
+        }
+    }
+
+    async fn is_dead(&self, host: &Name) -> Result<bool, StepError> {
+        let host: Option<Host> = self
+            .inventory
+            .get_as(records::kind::HOST, host.as_str())
             .await
-            .map_err(from_fault)
+            .map_err(passing)?;
+        Ok(host.is_none_or(|host| host.state == HostState::Dead))
     }
 
     /// A specification by its digest.
@@ -135,6 +153,22 @@ impl Hands {
             .await
             .map_err(passing)
     }
+}
+
+/// What becomes of a step whose host is dead. Its effect is gone with the host, so nothing is left
+/// to be undone; otherwise the job gets a plan without the host, which cancels the step.
+async fn given_up(host: &Name, context: &StepContext, fault: Fault) -> Result<Answer, StepError> {
+    if context.undo {
+        return Ok(Answer {
+            message: format!("host {host} is dead, and what was there is gone"),
+            ..Answer::default()
+        });
+    }
+    tokio::select! {
+        () = context.cancel.cancelled() => {}
+        () = tokio::time::sleep_until(context.deadline) => {}
+    }
+    Err(from_fault(fault))
 }
 
 /// The record of an instance that was set up with `spec` by this step.

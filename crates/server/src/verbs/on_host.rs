@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use wright_model::{InstanceSpec, Traffic};
+use wright_model::{InstanceId, InstanceSpec, Traffic};
 use wright_protocol::{Answer, Task};
 use wright_workflow::{Outcome, StepContext, StepError, Verb};
 
@@ -14,10 +14,9 @@ use crate::{records, secrets::VaultError};
 pub(super) struct Fetch(pub Arc<Hands>);
 pub(super) struct Install(pub Arc<Hands>);
 pub(super) struct Configure(pub Arc<Hands>);
-pub(super) struct Start(pub Arc<Hands>);
-pub(super) struct Ready(pub Arc<Hands>);
-pub(super) struct Stop(pub Arc<Hands>);
 pub(super) struct Uninstall(pub Arc<Hands>);
+/// A verb that is one task for the instance, and records nothing.
+pub(super) struct Ask(pub Arc<Hands>, pub fn(InstanceId) -> Task);
 
 fn said(answer: Answer) -> Outcome {
     Outcome {
@@ -111,51 +110,11 @@ impl Configure {
 }
 
 #[async_trait]
-impl Verb for Start {
+impl Verb for Ask {
     async fn run(&self, context: &StepContext, value: &Value) -> Result<Outcome, StepError> {
         let on: OnInstance = input(value)?;
         self.0
-            .on(
-                &on.host,
-                context,
-                Task::Start {
-                    instance: on.instance,
-                },
-            )
-            .await
-            .map(said)
-    }
-}
-
-#[async_trait]
-impl Verb for Ready {
-    async fn run(&self, context: &StepContext, value: &Value) -> Result<Outcome, StepError> {
-        let on: OnInstance = input(value)?;
-        self.0
-            .on(
-                &on.host,
-                context,
-                Task::AwaitReady {
-                    instance: on.instance,
-                },
-            )
-            .await
-            .map(said)
-    }
-}
-
-#[async_trait]
-impl Verb for Stop {
-    async fn run(&self, context: &StepContext, value: &Value) -> Result<Outcome, StepError> {
-        let on: OnInstance = input(value)?;
-        self.0
-            .on(
-                &on.host,
-                context,
-                Task::Stop {
-                    instance: on.instance,
-                },
-            )
+            .on(&on.host, context, (self.1)(on.instance))
             .await
             .map(said)
     }
