@@ -183,7 +183,7 @@ impl Results {
     /// The results for a terminal, and which targets are missed.
     pub fn text(&self) -> String {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+        table.load_style(presets::NOTHING).set_header([
             "WHAT",
             "VALUE",
             "TARGET",

@@ -175,7 +175,7 @@ impl Bench {
             }
         }
         match (agents.len(), servers.pop()) {
-            (8, Some(server)) => Ok((agents, server)),
+            (found, Some(server)) if found == HOSTS as usize => Ok((agents, server)),
             (found, _) => {
                 Err(format!("{found} agents run, {HOSTS} and a server were expected").into())
             }

@@ -1,6 +1,9 @@
 //! The inventory: for each host what the tasks in `bench/ansible` are to do there.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -179,8 +182,12 @@ impl Site<'_> {
                 verify.add(self, planned, Some(program), &id, &check.check, conditions)?;
             }
         }
-        let layers = (0..self.plan.layers()).map(|layer| self.layer(layer, here, conditions));
-        let layers = layers.collect::<Result<Vec<_>>>()?;
+        // What runs here has been waited for when it was started.
+        let mut known = here.iter().map(|(name, ..)| (*name).clone()).collect();
+        let mut layers = Vec::new();
+        for layer in 0..self.plan.layers() {
+            layers.push(self.layer(layer, here, &mut known, conditions)?);
+        }
         variables["instances"] = instances.into();
         variables["files"] = files.into();
         variables["hooks"] = hooks.into();
@@ -189,44 +196,32 @@ impl Site<'_> {
         Ok(variables)
     }
 
-    /// What a host does in one layer.
+    /// What a host does in one layer; `known` is what it knows to be ready by then.
     fn layer(
         &self,
         layer: usize,
         here: &[&Laid<'_>],
+        known: &mut BTreeSet<Name>,
         conditions: &mut Conditions,
     ) -> Result<Layer> {
         let mut found = Layer::default();
-        let mut gates = BTreeMap::new();
         for (name, planned, program) in here.iter().filter(|(_, planned, _)| planned.layer == layer)
         {
             let mut start = self.command(name, program, Vec::new())?;
             start["line"] = program.start()?.into();
             found.starts.push(start);
             let id = format!("{}/ready", planned.spec.app);
-            found.ready.add(
-                self,
-                planned,
-                Some(program),
-                &id,
-                &planned.spec.ready.check,
-                conditions,
-            )?;
-            gates.extend(
-                self.plan
-                    .gates(&planned.spec.app)
-                    .map(|gate| (&gate.spec.id.name, gate)),
-            );
-        }
-        // What is on the same host has been waited for when it was started.
-        let elsewhere = gates
-            .into_values()
-            .filter(|gate| here.iter().all(|(name, ..)| **name != gate.spec.id.name));
-        for gate in elsewhere {
-            let id = format!("{}/ready", gate.spec.app);
+            let check = &planned.spec.ready.check;
             found
-                .waits
-                .add(self, gate, None, &id, &gate.spec.ready.check, conditions)?;
+                .ready
+                .add(self, planned, Some(program), &id, check, conditions)?;
+            for gate in self.plan.gates(&planned.spec.app) {
+                if known.insert(gate.spec.id.name.clone()) {
+                    let id = format!("{}/ready", gate.spec.app);
+                    let check = &gate.spec.ready.check;
+                    found.waits.add(self, gate, None, &id, check, conditions)?;
+                }
+            }
         }
         Ok(found)
     }

@@ -110,9 +110,14 @@ impl Ansible {
     /// Builds the site on empty hosts, sees it sell something, and removes it.
     pub async fn build(&self, strategy: Strategy) -> Result<Build> {
         self.remove().await?;
+        let build = self.play_and_buy(strategy).await;
+        self.remove().await?;
+        build
+    }
+
+    async fn play_and_buy(&self, strategy: Strategy) -> Result<Build> {
         let build = self.play(strategy).await?;
         wright::buy(&self.front_door()?).await?;
-        self.remove().await?;
         Ok(build)
     }
 
