@@ -12,9 +12,9 @@ use wright_protocol::{Blame, Fault};
 
 use crate::{
     Settings,
-    executor::Output,
     instance::Instance,
     launch::{LaunchRequest, REFUSAL, Request},
+    once::Output,
     process::{Belongings, Identity, Process},
     program::Program,
 };

@@ -31,7 +31,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let listener = lookup::listen(SocketAddr::new(settings.address, settings.lookup_port)).await?;
     let answering = tokio::spawn(lookup::serve(listener, services.clone()));
     let executor = Executor::open(settings, Arc::new(server.clone())).await?;
-    let sessions = Sessions::new(server, executor.clone(), services);
+    let sessions = Sessions::new(server, executor.tasks().clone(), Arc::new(services));
     tokio::select! {
         never = sessions.keep() => match never {},
         _ = terminate.recv() => tracing::info!("told to end; programs go on"),

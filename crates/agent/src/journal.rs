@@ -32,7 +32,8 @@ enum Line {
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
-    file: File,
+    /// `None` where everything is forgotten with the process.
+    file: Option<File>,
     size: u64,
     answers: HashMap<String, TaskAnswer>,
     order: VecDeque<String>,
@@ -40,6 +41,23 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// A journal that is forgotten with the process.
+    pub(crate) fn in_memory() -> Self {
+        Journal {
+            path: PathBuf::new(),
+            file: None,
+            size: 0,
+            answers: HashMap::new(),
+            order: VecDeque::new(),
+            begun: Vec::new(),
+        }
+    }
+
+    /// Where it is; empty in memory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens and compacts the journal. What a crash left of a last line is dropped: the effect it
     /// would have recorded was not answered.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
@@ -50,7 +68,7 @@ impl Journal {
         };
         let mut journal = Journal {
             path: path.to_owned(),
-            file: append(path)?,
+            file: Some(append(path)?),
             size: 0,
             answers: HashMap::new(),
             order: VecDeque::new(),
@@ -97,14 +115,18 @@ impl Journal {
     }
 
     fn append(&mut self, line: Line) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            self.remember(line);
+            return Ok(());
+        };
         let mut bytes = serde_json::to_vec(&line)?;
         bytes.push(b'\n');
-        if let Err(error) = self.file.write_all(&bytes) {
+        if let Err(error) = file.write_all(&bytes) {
             // What a full disk took of the line must not stand before the next one.
-            let _ = self.file.set_len(self.size);
+            let _ = file.set_len(self.size);
             return Err(error);
         }
-        self.file.sync_data()?;
+        file.sync_data()?;
         self.size += bytes.len() as u64;
         self.remember(line);
         Ok(())
@@ -150,7 +172,7 @@ impl Journal {
         }
         Staged::write(&self.path, &bytes, 0o600, None)?.commit()?;
         durable::sync_parent(&self.path)?;
-        self.file = append(&self.path)?;
+        self.file = Some(append(&self.path)?);
         self.size = bytes.len() as u64;
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{InstanceDirs, LogLimits, durable, executor::Output};
+use crate::{InstanceDirs, LogLimits, durable, once::Output};
 
 /// How often a followed log is looked at.
 const LOOK: Duration = Duration::from_millis(250);

@@ -31,7 +31,8 @@ use wright_protocol::{
 use wright_route::Table;
 
 use crate::{
-    AgentError, Archive, ArchiveSource, Executor, Order, Settings, error::locked, lookup::Services,
+    AgentError, Archive, ArchiveSource, Effects, Order, Settings, Tasks, Usage, error::locked,
+    lookup::Services,
 };
 
 const SERVER_NAME: &str = "wright-server";
@@ -43,36 +44,65 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A result that was sent this short before the line broke is sent again: it may have been lost.
 const RESEND: Duration = Duration::from_secs(30);
+/// How much the server may send ahead of what is read, bytes: on one call, and in all. Archives come
+/// as fast as the disk takes them, not faster into memory.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Tasks hold rendered configuration files, tables the services of all sites.
 const LARGEST_MESSAGE: usize = 64 << 20;
 
 /// The server, as the agent reaches it.
 #[derive(Clone)]
-pub(crate) struct Server {
+pub struct Server {
     client: ControlClient<Channel>,
 }
 
+/// What one side of mutual TLS needs to reach a server, PEM.
+pub struct ServerIdentity {
+    /// Whom it trusts.
+    pub ca: Vec<u8>,
+    /// Who it is.
+    pub certificate: Vec<u8>,
+    /// The proof.
+    pub key: Vec<u8>,
+}
+
 impl Server {
-    /// Prepares the connection; nothing is dialled yet.
+    /// Prepares a real agent's connection; nothing is dialled yet.
     pub(crate) fn new(settings: &Settings) -> Result<Self, AgentError> {
         let directory = settings.layout().agent();
         let read = |name: &str| {
             let path = directory.join(name);
             fs::read(&path).map_err(AgentError::io("read", &path))
         };
+        let identity = ServerIdentity {
+            ca: read("ca.pem")?,
+            certificate: read("agent.pem")?,
+            key: read("agent.key")?,
+        };
+        Self::at(&settings.server, &identity)
+    }
+
+    /// Prepares a connection; nothing is dialled yet.
+    ///
+    /// # Errors
+    /// Where the URL or the identity cannot be used.
+    pub fn at(url: &str, identity: &ServerIdentity) -> Result<Self, AgentError> {
         let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read("ca.pem")?))
-            .identity(Identity::from_pem(read("agent.pem")?, read("agent.key")?))
+            .ca_certificate(Certificate::from_pem(&identity.ca))
+            .identity(Identity::from_pem(&identity.certificate, &identity.key))
             .domain_name(SERVER_NAME);
         let refuse = |source| AgentError::Connection {
-            server: settings.server.clone(),
+            server: url.to_owned(),
             source,
         };
-        let channel = Endpoint::from_shared(settings.server.clone())
+        let channel = Endpoint::from_shared(url.to_owned())
             .and_then(|endpoint| endpoint.tls_config(tls))
             .map_err(refuse)?
             .connect_timeout(KEEP_ALIVE_TIMEOUT)
             .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
@@ -168,11 +198,44 @@ impl Results {
     }
 }
 
-/// Everything a session needs that outlives it.
-pub(crate) struct Sessions {
+/// Where the service table goes.
+pub trait Tables: Send + Sync + 'static {
+    /// The revision of the one it holds; 0 for none.
+    fn revision(&self) -> u64;
+
+    /// Lookups are answered from this table from now on. Whether it is one.
+    fn replace(&self, table: &wire::Table) -> bool;
+
+    /// A session was opened.
+    fn welcomed(&self) {}
+}
+
+impl Tables for Services {
+    fn revision(&self) -> u64 {
+        Services::revision(self)
+    }
+
+    fn replace(&self, table: &wire::Table) -> bool {
+        match Table::from_json(&table.body) {
+            Ok(services) => {
+                if let Err(error) = Services::replace(self, services) {
+                    tracing::warn!(%error, "the service table is not on disk");
+                }
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the server sent no table");
+                false
+            }
+        }
+    }
+}
+
+/// An agent's line to its server: everything that outlives one session.
+pub struct Sessions<E> {
     server: Server,
-    executor: Executor,
-    services: Services,
+    tasks: Tasks<E>,
+    tables: Arc<dyn Tables>,
     boot_id: String,
     results: Arc<Results>,
 }
@@ -186,20 +249,21 @@ enum Ended {
     Closed,
 }
 
-impl Sessions {
-    pub(crate) fn new(server: Server, executor: Executor, services: Services) -> Self {
+impl<E: Effects> Sessions<E> {
+    /// A line; nothing is dialled before [`Sessions::keep`].
+    pub fn new(server: Server, tasks: Tasks<E>, tables: Arc<dyn Tables>) -> Self {
         let boot_id = uuid::Uuid::now_v7().to_string();
         Sessions {
             server,
-            executor,
-            services,
+            tasks,
+            tables,
             boot_id,
             results: Arc::default(),
         }
     }
 
     /// Keeps a session for as long as it is polled.
-    pub(crate) async fn keep(&self) -> Infallible {
+    pub async fn keep(&self) -> Infallible {
         let mut delay = FIRST_RETRY;
         loop {
             let mut welcomed = false;
@@ -235,6 +299,7 @@ impl Sessions {
                     match message?.ok_or(Ended::Closed)?.message {
                         Some(to_agent::Message::Welcome(welcome)) => {
                             *welcomed = true;
+                            self.tables.welcomed();
                             let every = Duration::from_millis(welcome.heartbeat_ms.into());
                             heartbeat = self::heartbeat(every.max(Duration::from_millis(100)));
                         }
@@ -245,11 +310,11 @@ impl Sessions {
                 (key, answer) = self.results.next() => {
                     send(&outbox, from_agent::Message::Result(result(key, &answer))).await?;
                 }
-                (changed, removed) = self.executor.changes() => {
+                (changed, removed) = self.tasks.effects().changes() => {
                     send(&outbox, from_agent::Message::Report(report(&changed, &removed))).await?;
                 }
                 _ = heartbeat.tick() => {
-                    send(&outbox, from_agent::Message::Heartbeat(usage())).await?;
+                    send(&outbox, from_agent::Message::Heartbeat(self.usage())).await?;
                 }
             }
         }
@@ -259,8 +324,20 @@ impl Sessions {
         Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: self.boot_id.clone(),
-            table_revision: self.services.revision(),
-            instances: statuses(&self.executor.statuses()),
+            table_revision: self.tables.revision(),
+            instances: statuses(&self.tasks.effects().statuses()),
+        }
+    }
+
+    /// What the agent itself uses.
+    fn usage(&self) -> Heartbeat {
+        let Usage {
+            resident_bytes,
+            cpu_ms,
+        } = self.tasks.effects().usage();
+        Heartbeat {
+            resident_bytes,
+            cpu_ms,
         }
     }
 
@@ -271,19 +348,15 @@ impl Sessions {
     ) -> Result<(), Ended> {
         match message {
             to_agent::Message::Task(task) => self.begin(task, outbox.clone()),
-            to_agent::Message::Cancel(cancel) => self.executor.cancel(&cancel.key),
-            to_agent::Message::Table(table) => match Table::from_json(&table.body) {
-                Ok(services) => {
-                    if let Err(error) = self.services.replace(services) {
-                        tracing::warn!(%error, "the service table is not on disk");
-                    }
+            to_agent::Message::Cancel(cancel) => self.tasks.cancel(&cancel.key),
+            to_agent::Message::Table(table) => {
+                if self.tables.replace(&table) {
                     let applied = TableApplied {
                         revision: table.revision,
                     };
                     send(outbox, from_agent::Message::TableApplied(applied)).await?;
                 }
-                Err(error) => tracing::error!(%error, "the server sent no table"),
-            },
+            }
             to_agent::Message::Welcome(_) => {}
         }
         Ok(())
@@ -306,11 +379,11 @@ impl Sessions {
                 return;
             }
         };
-        let (executor, results) = (self.executor.clone(), self.results.clone());
+        let (tasks, results) = (self.tasks.clone(), self.results.clone());
         tokio::spawn(async move {
             let (sender, output) = mpsc::channel(16);
             let copy = forward(key.clone(), output, outbox);
-            let (answer, ()) = tokio::join!(executor.execute(order, sender), copy);
+            let (answer, ()) = tokio::join!(tasks.execute(order, sender), copy);
             results.add(key, answer);
         });
     }
@@ -372,19 +445,4 @@ fn result(key: String, answer: &TaskAnswer) -> TaskResult {
         key,
         answer: serde_json::to_vec(answer).unwrap_or_default(),
     }
-}
-
-/// What the agent itself uses.
-fn usage() -> Heartbeat {
-    let stat = procfs::process::Process::myself().and_then(|own| own.stat());
-    stat.map_or(
-        Heartbeat {
-            resident_bytes: 0,
-            cpu_ms: 0,
-        },
-        |stat| Heartbeat {
-            resident_bytes: stat.rss * procfs::page_size(),
-            cpu_ms: (stat.utime + stat.stime) * 1000 / procfs::ticks_per_second().max(1),
-        },
-    )
 }

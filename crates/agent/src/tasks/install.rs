@@ -9,8 +9,9 @@ use crate::{
     command,
     durable::{self, Owner},
     error::{host_fault, package_fault},
-    executor::{Output, Shared},
+    executor::Shared,
     instance::{Host, Instance},
+    once::Output,
     program::Program,
 };
 

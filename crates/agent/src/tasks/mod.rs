@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use wright_protocol::{Answer, Task, TaskAnswer};
 
-use crate::executor::{Output, Shared};
+use crate::{executor::Shared, once::Output};
 
 /// Does a task. Dropped where it is cancelled or its time is over: whatever it has begun must then
 /// be ended, or be safe to do again.

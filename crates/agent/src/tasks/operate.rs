@@ -6,12 +6,8 @@ use wright_protocol::{Answer, Blame, Fault, TaskAnswer};
 
 use super::{run, said, watch};
 use crate::{
-    command, durable,
-    errand::Errand,
-    error::host_fault,
-    executor::{Output, Shared},
-    instance::Instance,
-    logs,
+    command, durable, errand::Errand, error::host_fault, executor::Shared, instance::Instance,
+    logs, once::Output,
 };
 
 /// One of the operations that a person may ask for.

@@ -10,9 +10,10 @@ use super::said;
 use crate::{
     check::{self, Reply},
     error::host_fault,
-    executor::{Output, Shared},
+    executor::Shared,
     instance::{Instance, Seen},
     logs,
+    once::Output,
 };
 
 /// A program that ended so often without having been ready is not waited for any longer.

@@ -1,0 +1,258 @@
+//! Tasks by their keys: each is done once, however often it is asked for.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use wright_model::{InstanceId, InstanceStatus};
+use wright_protocol::{Blame, Fault, Task, TaskAnswer};
+
+use crate::{
+    error::{host_fault, locked},
+    journal::Journal,
+};
+
+/// A task with the key that makes it happen once.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Job, step and attempt.
+    pub key: String,
+    /// What to do. May hold secrets.
+    pub task: Task,
+    /// How long it may take, from now.
+    pub deadline: Option<Duration>,
+}
+
+/// What an agent uses of its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+    /// Processor time since its start, milliseconds.
+    pub cpu_ms: u64,
+}
+
+/// What tasks do to a host, and what is seen there. The host itself for a real agent.
+#[async_trait]
+pub trait Effects: Send + Sync + 'static {
+    /// Does a task. Dropped where it is cancelled or its time is over: whatever it has begun must
+    /// then be ended, or be safe to do again.
+    async fn perform(
+        self: Arc<Self>,
+        task: Task,
+        deadline: Option<Duration>,
+        output: Output,
+    ) -> TaskAnswer;
+
+    /// What is seen of every instance.
+    fn statuses(&self) -> Vec<InstanceStatus>;
+
+    /// Waits until something has changed: what is seen of the instances that changed, and which
+    /// are gone.
+    async fn changes(&self) -> (Vec<InstanceStatus>, Vec<InstanceId>);
+
+    /// What the agent uses.
+    fn usage(&self) -> Usage;
+}
+
+/// Does tasks through `E`, each key once. Cheap to clone.
+pub struct Tasks<E> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E> Clone for Tasks<E> {
+    fn clone(&self) -> Self {
+        Tasks {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+struct Shared<E> {
+    effects: Arc<E>,
+    journal: Mutex<Journal>,
+    running: Mutex<HashMap<String, InFlight>>,
+}
+
+/// A task that somebody waits for.
+#[derive(Clone)]
+struct InFlight {
+    cancel: CancellationToken,
+    answer: watch::Receiver<Option<TaskAnswer>>,
+    output: Output,
+}
+
+/// Where the output of a task goes: to whoever asked last.
+#[derive(Debug, Clone)]
+pub struct Output(Arc<Mutex<mpsc::Sender<Vec<u8>>>>);
+
+impl Output {
+    fn new(sender: mpsc::Sender<Vec<u8>>) -> Self {
+        Output(Arc::new(Mutex::new(sender)))
+    }
+
+    /// Where nobody listens.
+    pub(crate) fn nowhere() -> Self {
+        Output::new(mpsc::channel(1).0)
+    }
+
+    fn redirect(&self, sender: mpsc::Sender<Vec<u8>>) {
+        *locked(&self.0) = sender;
+    }
+
+    /// Sends some; where nobody listens, it is lost.
+    pub async fn send(&self, bytes: Vec<u8>) {
+        let sender = locked(&self.0).clone();
+        // Whoever has gone away does not want it.
+        let _ = sender.send(bytes).await;
+    }
+
+    /// Whether nobody listens any more.
+    pub fn is_closed(&self) -> bool {
+        locked(&self.0).is_closed()
+    }
+}
+
+impl<E: Effects> Tasks<E> {
+    /// Does tasks whose answers are forgotten with this process.
+    pub fn in_memory(effects: Arc<E>) -> Self {
+        Tasks::new(effects, Journal::in_memory())
+    }
+
+    pub(crate) fn new(effects: Arc<E>, journal: Journal) -> Self {
+        Tasks {
+            shared: Arc::new(Shared {
+                effects,
+                journal: Mutex::new(journal),
+                running: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Who does them.
+    pub fn effects(&self) -> &Arc<E> {
+        &self.shared.effects
+    }
+
+    /// Does a task, or waits for the one of the same key that is being done, or answers from the
+    /// journal. Its output goes to `output`. The task goes on if the caller goes away.
+    pub async fn execute(&self, order: Order, output: mpsc::Sender<Vec<u8>>) -> TaskAnswer {
+        let known = locked(&self.shared.journal).answer(&order.key).cloned();
+        if let Some(answer) = known {
+            return answer;
+        }
+        let mut answer = self.attach(order, output);
+        let given = answer.wait_for(Option::is_some).await;
+        let given = given.ok().and_then(|answer| answer.clone());
+        given.unwrap_or_else(|| Err(Fault::new(Blame::Host, "the task broke off")))
+    }
+
+    fn attach(
+        &self,
+        order: Order,
+        output: mpsc::Sender<Vec<u8>>,
+    ) -> watch::Receiver<Option<TaskAnswer>> {
+        let mut running = locked(&self.shared.running);
+        if let Some(found) = running.get(&order.key) {
+            found.output.redirect(output);
+            return found.answer.clone();
+        }
+        let (answered, answer) = watch::channel(None);
+        let flight = InFlight {
+            cancel: CancellationToken::new(),
+            answer: answer.clone(),
+            output: Output::new(output),
+        };
+        running.insert(order.key.clone(), flight.clone());
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let key = order.key.clone();
+            let result = shared.perform(order, &flight).await;
+            // In the journal before out of the list: whoever asks finds it in one of them.
+            locked(&shared.running).remove(&key);
+            answered.send_replace(Some(result));
+        });
+        answer
+    }
+
+    /// Gives up a task that runs.
+    pub fn cancel(&self, key: &str) {
+        if let Some(found) = locked(&self.shared.running).get(key) {
+            found.cancel.cancel();
+        }
+    }
+}
+
+impl<E: Effects> Shared<E> {
+    async fn perform(&self, order: Order, flight: &InFlight) -> TaskAnswer {
+        let recorded = !order.task.is_repeatable();
+        if recorded {
+            let begun = locked(&self.journal).begin(&order.key);
+            begun.map_err(|error| host_fault("write", &self.journal_path())(error))?;
+        }
+        let what = describe(&order.task);
+        let effects = self.effects.clone();
+        let effect = effects.perform(order.task, order.deadline, flight.output.clone());
+        let answer = limited(effect, &what, order.deadline, &flight.cancel).await;
+        if recorded && let Err(error) = locked(&self.journal).end(&order.key, &answer) {
+            // The effect stands; asked again, it is found done.
+            tracing::error!(%error, key = order.key, "cannot record an answer");
+        }
+        answer
+    }
+
+    fn journal_path(&self) -> PathBuf {
+        locked(&self.journal).path().to_owned()
+    }
+}
+
+/// Waits for a task no longer than it may take.
+async fn limited(
+    task: impl Future<Output = TaskAnswer>,
+    what: &str,
+    deadline: Option<Duration>,
+    cancel: &CancellationToken,
+) -> TaskAnswer {
+    let too_late = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = task => answer,
+        () = cancel.cancelled() => Err(Fault::new(Blame::Cancelled, format!("{what} was cancelled"))),
+        () = too_late => Err(Fault::new(
+            Blame::Deadline,
+            format!("{what} took longer than {:?}", deadline.unwrap_or_default()),
+        )),
+    }
+}
+
+/// The task for people, without anything that may be secret.
+fn describe(task: &Task) -> String {
+    match task {
+        Task::Fetch { package } => format!("fetching {package}"),
+        Task::Install { spec } => format!("installing {}", spec.id),
+        Task::Configure { spec } => format!("configuring {}", spec.id),
+        Task::Start { instance } => format!("starting {instance}"),
+        Task::AwaitReady { instance } => format!("waiting for {instance}"),
+        Task::Stop { instance } => format!("stopping {instance}"),
+        Task::Uninstall { instance } => format!("uninstalling {instance}"),
+        Task::Operate {
+            instance,
+            operation,
+        } => format!("{operation} of {instance}"),
+        Task::Check { instance, .. } => format!("checking {instance}"),
+        Task::Logs { instance, .. } => format!("reading the log of {instance}"),
+        Task::Clear => "clearing the host".to_owned(),
+    }
+}
