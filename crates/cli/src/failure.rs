@@ -45,6 +45,13 @@ impl Failure {
         Failure::unreachable(format!("the link to the server broke: {error}"))
     }
 
+    /// The same, with what it is about before it.
+    #[must_use]
+    pub fn about(mut self, what: &impl fmt::Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// Whether the server was not there.
     pub fn is_unreachable(&self) -> bool {
         self.unreachable

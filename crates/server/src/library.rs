@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use wright_inventory::{Event, Inventory, InventoryError};
+use wright_inventory::{Event, Inventory, InventoryError, Put};
 use wright_model::{Digest, VersionReq};
 use wright_package::{Contents, Keyring, Signature};
 
@@ -97,12 +97,13 @@ impl Library {
             .get_as::<PackageView>(kind::PACKAGE, &name)
             .await?
         {
-            let _ = fs::remove_file(&partial);
-            return if known.id.digest == digest {
-                Ok(known)
-            } else {
-                Err(LibraryError::Changed { package: name })
-            };
+            if known.id.digest != digest {
+                let _ = fs::remove_file(&partial);
+                return Err(LibraryError::Changed { package: name });
+            }
+            // What was taken then may have been damaged or lost since.
+            self.keep(digest, &partial, signature)?;
+            return Ok(known);
         }
         self.keep(digest, &partial, signature)?;
         let view = PackageView {
@@ -113,7 +114,13 @@ impl Library {
             key_id,
             pushed_at: Timestamp::now(),
         };
-        self.inventory.put_as(kind::PACKAGE, &name, &view).await?;
+        let put = Put::new(kind::PACKAGE, &name, &view)?;
+        match self.inventory.replace(put, 0).await {
+            Err(InventoryError::Store(error)) if error.is_refused() => {
+                return Err(LibraryError::Changed { package: name });
+            }
+            done => done?,
+        };
         let message = format!("pushed, {} bytes, digest {}", view.size, digest.short());
         self.inventory
             .record(&Event::new(
@@ -135,14 +142,23 @@ impl Library {
         let signature = Signature::try_from(signature)
             .map_err(|error| LibraryError::Malformed(error.to_string()))?;
         write_synced(partial, archive)?;
-        let contents = wright_package::inspect(partial)?;
+        // Who pushed it knows nothing of our file.
+        let nameless = |error: wright_package::Error| {
+            let text = error.to_string();
+            LibraryError::Malformed(text.replace(&partial.display().to_string(), "the archive"))
+        };
+        let contents = wright_package::inspect(partial).map_err(nameless)?;
         Keyring::load(&self.keys)?.check(&contents.id, &signature)?;
         Ok((contents, signature.key_id.to_string()))
     }
 
     fn keep(&self, digest: Digest, partial: &Path, signature: &[u8]) -> io::Result<()> {
-        write_synced(&self.directory.join(format!("{digest}.sig")), signature)?;
-        fs::rename(partial, self.directory.join(format!("{digest}.wpk")))?;
+        let kept = write_synced(&self.directory.join(format!("{digest}.sig")), signature)
+            .and_then(|()| fs::rename(partial, self.directory.join(format!("{digest}.wpk"))));
+        if kept.is_err() {
+            let _ = fs::remove_file(partial);
+        }
+        kept?;
         fs::File::open(&self.directory)?.sync_all()
     }
 

@@ -21,7 +21,7 @@ pub async fn run(data: &Path, format: Format, command: PackageCommand) -> Result
             add,
             out,
         } => build(data, format, &directory, &add, &out),
-        PackageCommand::Verify { archive } => verify(data, &archive),
+        PackageCommand::Verify { archive } => verify(data, format, &archive),
         PackageCommand::Push { archives } => push(&Client::open(data)?, format, &archives).await,
         PackageCommand::List => show(&Client::open(data)?, format, "/packages").await,
         PackageCommand::Show { package } => {
@@ -76,17 +76,18 @@ fn build(
     })
 }
 
-fn verify(data: &Path, archive: &Path) -> Result<(), Failure> {
+fn verify(data: &Path, format: Format, archive: &Path) -> Result<(), Failure> {
     let signature = Signature::try_from(&read(&signature_path(archive))?[..]).map_err(failed)?;
     let mut keyring = Keyring::load(&data.join("server/keys")).map_err(failed)?;
     keyring.trust(wright_server::own_key(data).map_err(failed)?.public());
     let contents = wright_package::inspect(archive).map_err(failed)?;
     keyring.check(&contents.id, &signature).map_err(failed)?;
-    output::say(&format!(
-        "{}: every file and the signature are right (key {})",
-        contents.id, signature.key_id
-    ));
-    Ok(())
+    output::print(format, &contents.id, |id| {
+        format!(
+            "{id}: every file and the signature are right (key {})",
+            signature.key_id
+        )
+    })
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
@@ -96,10 +97,14 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 async fn push(client: &Client, format: Format, archives: &[PathBuf]) -> Result<(), Failure> {
     let mut pushed = Vec::new();
     for archive in archives {
+        let bytes = read(archive)?;
         let signature = read(&signature_path(archive))?;
         let length = u32::try_from(signature.len()).map_err(failed)?;
-        let body = [&length.to_be_bytes()[..], &signature, &read(archive)?].concat();
-        let view: PackageView = client.upload("/packages", body).await?;
+        let body = [&length.to_be_bytes()[..], &signature, &bytes].concat();
+        let view: PackageView = client
+            .upload("/packages", body)
+            .await
+            .map_err(|failure| failure.about(&archive.display()))?;
         pushed.push(view);
     }
     output::print(format, &pushed, |pushed| table(pushed))

@@ -4,8 +4,13 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
 use wright_model::{Diagnostic, Problem};
+
+const PROBLEM: &str = "application/problem+json";
 
 /// A request that was not done, and why.
 #[derive(Debug)]
@@ -40,13 +45,84 @@ impl Refusal {
     }
 }
 
+/// The longest text of an error that is not ours, bytes.
+const MAX_TEXT: usize = 16 << 10;
+
+/// Makes a problem of an error that the framework answered as plain text or not at all, such as a
+/// body that is no JSON.
+pub async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let told = response.headers().get(CONTENT_TYPE);
+    if told.is_some_and(|kind| kind == PROBLEM)
+        || !(status.is_client_error() || status.is_server_error())
+    {
+        return response;
+    }
+    let title = status.canonical_reason().unwrap_or("error").to_lowercase();
+    let (parts, body) = response.into_parts();
+    let text = axum::body::to_bytes(body, MAX_TEXT)
+        .await
+        .unwrap_or_default();
+    let detail = match (status, String::from_utf8_lossy(&text)) {
+        (StatusCode::METHOD_NOT_ALLOWED, _) => {
+            "this path does not take this method; see /api/openapi.json".to_owned()
+        }
+        (_, text) => text.into_owned(),
+    };
+    let kind = title.replace(' ', "-");
+    let mut problem = Refusal::new(status.as_u16(), &kind, &title, detail).into_response();
+    if let Some(allowed) = parts.headers.get(ALLOW) {
+        problem.headers_mut().insert(ALLOW, allowed.clone());
+    }
+    problem
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status =
             StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self.0)).into_response();
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
         response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, middleware::map_response, routing::post};
+    use http::{Request, header};
+    use tower_service::Service as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_framework_refuses_is_a_problem_too() {
+        let mut app = Router::new()
+            .route("/number", post(async |Json(_): Json<u32>| ""))
+            .layer(map_response(as_problem));
+        for (method, kind, body, status, says) in [
+            ("POST", "application/json", "no json", 400, "JSON"),
+            ("POST", "application/json", "{}", 422, "expected u32"),
+            ("POST", "text/plain", "1", 415, "application/json"),
+            ("GET", "application/json", "", 405, "openapi.json"),
+        ] {
+            let request = Request::builder()
+                .method(method)
+                .uri("/number")
+                .header(header::CONTENT_TYPE, kind)
+                .body(Body::from(body))
+                .unwrap();
+            let response = app.call(request).await.unwrap();
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM);
+            let body = axum::body::to_bytes(response.into_body(), MAX_TEXT)
+                .await
+                .unwrap();
+            let problem: Problem = serde_json::from_slice(&body).unwrap();
+            assert_eq!(problem.status, status);
+            assert!(problem.detail.contains(says), "{problem:?}");
+        }
     }
 }

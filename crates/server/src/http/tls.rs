@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::Router;
 use hyper::{Request, body::Incoming};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -17,6 +17,8 @@ use wright_pki::Identity;
 
 /// A client that does not finish its handshake in this time is dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A client that does not send the next request's headers in this time is dropped.
+const HEADERS: Duration = Duration::from_secs(60);
 /// How long requests that run may take to end after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -93,7 +95,11 @@ async fn connection(
             )
         }
     });
-    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS);
     let connection = builder
         .serve_connection(TokioIo::new(stream), service)
         .into_owned();
