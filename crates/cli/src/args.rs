@@ -330,6 +330,15 @@ pub enum InstanceCommand {
     /// Free disk space that it can spare.
     #[command(after_help = "Example:\n  wright instance diskclear shop/catalog-1")]
     Diskclear(Target),
+    /// Give it up with its data where its host is gone for good; it is set up anew elsewhere.
+    #[command(after_help = "Example:\n  wright instance forget shop/postgres-1 --yes")]
+    Forget {
+        #[command(flatten)]
+        target: Target,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Its log.
     #[command(after_help = "Example:\n  wright instance logs -f shop/catalog-1")]
     Logs {
@@ -354,7 +363,9 @@ impl InstanceCommand {
             InstanceCommand::Stop(target) => (Operation::Stop, target),
             InstanceCommand::Start(target) => (Operation::Start, target),
             InstanceCommand::Diskclear(target) => (Operation::Diskclear, target),
-            InstanceCommand::List | InstanceCommand::Logs { .. } => return None,
+            InstanceCommand::List
+            | InstanceCommand::Logs { .. }
+            | InstanceCommand::Forget { .. } => return None,
         })
     }
 }

@@ -153,6 +153,14 @@ impl Client {
         self.json(response).await
     }
 
+    /// `DELETE`, JSON back.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let response = self
+            .send(Method::DELETE, path, "application/json", Bytes::new())
+            .await?;
+        self.json(response).await
+    }
+
     /// `POST` of bytes, JSON back.
     pub async fn upload<T: DeserializeOwned>(
         &self,

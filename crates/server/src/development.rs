@@ -8,10 +8,11 @@ use wright_model::{Host, HostState, Name, NameError};
 use wright_package::PrivateKey;
 use wright_pki::Authority;
 use wright_provision::{HostWant, Local, LocalSettings, Provider, ProvisionError};
-use wright_workflow::{JobFilter, JobId};
+use wright_workflow::{JobError, JobFilter, JobId};
 
 use crate::{
     LocalHosts, Settings,
+    control::ControlError,
     http::Rooms,
     records::{self, SiteRecord, kind},
 };
@@ -134,8 +135,11 @@ async fn make_host(
         );
         rooms.inventory.record(&event).await?;
     }
-    provider.create(&want).await?;
-    Ok(())
+    match provider.create(&want).await {
+        // It was fenced, and the server died before that was recorded: it is given up soon.
+        Err(ProvisionError::Dead(_)) => Ok(()),
+        made => Ok(made.map(drop)?),
+    }
 }
 
 /// Waits until every host that is not dead is connected; answers how many there are.
@@ -180,17 +184,28 @@ async fn take_down_sites(
         ..JobFilter::default()
     };
     for job in rooms.engine.list(0, &unfinished).await? {
-        rooms
+        match rooms
             .engine
             .cancel(job.id, "wright dev was ended", ACTOR)
-            .await?;
-        wait(rooms, job.id).await?;
+            .await
+        {
+            // It ends by itself.
+            Ok(()) | Err(JobError::State { .. }) => wait(rooms, job.id).await?,
+            Err(error) => return Err(error.into()),
+        }
     }
     let sites: Vec<(String, SiteRecord)> = rooms.inventory.list_named_as(kind::SITE).await?;
     for (site, _) in sites {
         let site: Name = site.parse()?;
-        if let Some(job) = rooms.control.down(&site, ACTOR).await?.job {
-            wait(rooms, job).await?;
+        match rooms.control.down(&site, ACTOR).await {
+            Ok(answer) => {
+                if let Some(job) = answer.job {
+                    wait(rooms, job).await?;
+                }
+            }
+            // It was going already.
+            Err(ControlError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

@@ -7,7 +7,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 use wright_fleet::{Fleet, FleetEvent};
 use wright_inventory::{Event, Inventory, InventoryError};
@@ -18,6 +21,9 @@ use crate::records::{self, kind};
 
 /// How often lost hosts are looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// A look that comes this late says that this server itself stood still: meanwhile it could not
+/// have heard of anybody.
+const STOOD_STILL: Duration = Duration::from_secs(2);
 
 /// Keeps the hosts' states.
 pub struct Hosts {
@@ -38,6 +44,8 @@ impl Hosts {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut events = self.fleet.subscribe();
         let mut lost: BTreeMap<Name, Instant> = BTreeMap::new();
+        // What the store would not take yet.
+        let mut unrecorded: BTreeMap<Name, (HostState, &str)> = BTreeMap::new();
         // Whoever does not call after a restart of this server is as good as disconnected.
         match records::hosts(&self.inventory).await {
             Ok(hosts) => {
@@ -50,22 +58,31 @@ impl Hosts {
             Err(error) => tracing::error!(%error, "the hosts cannot be read"),
         }
         let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = events.recv() => match event {
                     Some(FleetEvent::Connected { host, .. }) => {
                         lost.remove(&host);
-                        self.set(&host, HostState::Ready, "").await;
+                        unrecorded.insert(host, (HostState::Ready, ""));
+                        self.record(&mut unrecorded).await;
                     }
                     Some(FleetEvent::Disconnected { host }) => {
                         lost.insert(host.clone(), Instant::now());
-                        self.set(&host, HostState::Lost, "its agent is not connected").await;
+                        unrecorded.insert(host, (HostState::Lost, "its agent is not connected"));
+                        self.record(&mut unrecorded).await;
                     }
                     Some(_) => {}
                     None => return,
                 },
                 _ = look.tick() => {
+                    if looked.elapsed() > STOOD_STILL {
+                        let now = Instant::now();
+                        lost.values_mut().for_each(|since| *since = now);
+                    }
+                    self.record(&mut unrecorded).await;
                     let mut over = Vec::new();
                     for (host, since) in &lost {
                         if let Some(reason) = self.given_up(host, *since).await {
@@ -73,9 +90,11 @@ impl Hosts {
                         }
                     }
                     for (host, reason) in over {
-                        lost.remove(&host);
-                        self.give_up(&host, &reason).await;
+                        if self.give_up(&host, &reason).await {
+                            lost.remove(&host);
+                        }
                     }
+                    looked = Instant::now();
                 }
             }
         }
@@ -100,21 +119,38 @@ impl Hosts {
         })
     }
 
-    async fn give_up(&self, host: &Name, reason: &str) {
+    /// Fences a host and has what was there moved. A host that cannot be fenced is not given up:
+    /// its programs may run on, and would run twice.
+    async fn give_up(&self, host: &Name, reason: &str) -> bool {
         if let Some(provider) = &self.provider
             && let Err(error) = provider.kill(host).await
         {
-            tracing::warn!(%host, %error, "a dead host could not be fenced");
+            tracing::error!(%host, %error, "a lost host could not be fenced; trying again");
+            return false;
         }
-        self.set(host, HostState::Dead, reason).await;
-        self.fleet.forget(host);
+        if !self.set(host, HostState::Dead, reason).await {
+            return false;
+        }
         let _ = self.died.send(host.clone());
+        true
     }
 
-    async fn set(&self, name: &Name, state: HostState, reason: &str) {
-        if let Err(error) = self.write(name, state, reason).await {
-            tracing::error!(host = %name, %error, "a host's state could not be recorded");
+    /// Writes states down; what cannot be written stays for the next look.
+    async fn record(&self, unrecorded: &mut BTreeMap<Name, (HostState, &str)>) {
+        for (host, (state, reason)) in std::mem::take(unrecorded) {
+            if !self.set(&host, state, reason).await {
+                unrecorded.insert(host, (state, reason));
+            }
         }
+    }
+
+    /// Whether it was written down.
+    async fn set(&self, name: &Name, state: HostState, reason: &str) -> bool {
+        let written = self.write(name, state, reason).await;
+        if let Err(error) = &written {
+            tracing::error!(host = %name, %error, "a host's state could not be recorded; trying again");
+        }
+        written.is_ok()
     }
 
     async fn write(

@@ -33,6 +33,9 @@ use wright_workflow::Engine;
 
 use crate::{control::Control, http::Rooms, library::Library, secrets::Vault, verbs::Hands};
 
+/// The wait before what the store refused is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// What a server is told when it starts.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -84,8 +87,8 @@ struct Server {
     tasks: tokio::task::JoinSet<()>,
 }
 
-/// Serves until SIGINT or SIGTERM; with local hosts, takes them down then. `say` is given the few
-/// lines that people should see.
+/// Serves until SIGINT, SIGTERM or the end of its terminal; with local hosts, takes them down then.
+/// `say` is given the few lines that people should see.
 ///
 /// # Errors
 /// Where the data directory, the store, a port or the hosts cannot be had.
@@ -118,10 +121,12 @@ pub async fn run(settings: Settings, say: impl Fn(&str)) -> Result<(), ServerErr
     Ok(())
 }
 
-/// SIGINT and SIGTERM.
+/// SIGINT, SIGTERM and, unless whoever started us had it ignored as `nohup` does, SIGHUP: the
+/// terminal is gone, and with it whoever could end us.
 struct Stop {
     interrupt: unix::Signal,
     terminate: unix::Signal,
+    hangup: Option<unix::Signal>,
     asked: bool,
 }
 
@@ -130,6 +135,10 @@ impl Stop {
         Ok(Stop {
             interrupt: unix::signal(unix::SignalKind::interrupt())?,
             terminate: unix::signal(unix::SignalKind::terminate())?,
+            hangup: match ignores_hangup() {
+                true => None,
+                false => Some(unix::signal(unix::SignalKind::hangup())?),
+            },
             asked: false,
         })
     }
@@ -150,8 +159,20 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            } => {}
         }
     }
+}
+
+/// Whether this process was started with SIGHUP ignored (proc(5), `SigIgn`: bit 0 is signal 1).
+fn ignores_hangup() -> bool {
+    let status = procfs::process::Process::myself().and_then(|process| process.status());
+    status.is_ok_and(|status| status.sigign & 1 == 1)
 }
 
 async fn start(settings: &Settings) -> Result<Server, ServerError> {
@@ -274,8 +295,13 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
 }
 
 async fn run_engine(engine: Engine, shutdown: CancellationToken) {
-    if let Err(error) = engine.run(shutdown).await {
-        tracing::error!(%error, "the job engine ended");
+    // A disk that is full now may have room again: no job waits for somebody to start us anew.
+    while let Err(error) = engine.run(shutdown.clone()).await {
+        if shutdown.is_cancelled() {
+            return;
+        }
+        tracing::error!(%error, "the job engine ended; it is started again");
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -39,6 +39,12 @@ pub struct SiteRecord {
     /// Whether a build of it once succeeded: its stores may hold data that counts.
     #[serde(default)]
     pub served: bool,
+    /// The job, by its plan's number, whose end was last seen to.
+    #[serde(default)]
+    pub concluded: Option<(JobId, u64)>,
+    /// Why what was on a dead host could not be set up elsewhere; empty where nothing was left so.
+    #[serde(default)]
+    pub unrepaired: String,
 }
 
 /// The name under which an instance is recorded.

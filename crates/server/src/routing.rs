@@ -34,7 +34,13 @@ impl Routing {
             };
             let (mut instances, mut hosts) = match watched.await {
                 Ok(watches) => watches,
-                Err(error) => return tracing::error!(%error, "the service table cannot be kept"),
+                Err(error) => {
+                    tracing::error!(%error, "the service table cannot be kept; trying again");
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        () = tokio::time::sleep(crate::PAUSE) => continue,
+                    }
+                }
             };
             loop {
                 if let Err(error) = self.publish().await {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use wright_model::{InstanceId, Operation};
 use wright_server::api::{InstanceView, OperationAnswer};
 
-use super::Context;
+use super::{Context, confirm};
 use crate::{args::InstanceCommand, failure::Failure, output};
 
 /// Does it.
@@ -42,6 +42,13 @@ pub async fn run(context: Context, command: InstanceCommand) -> Result<(), Failu
                     let _ = out.write_all(data).and_then(|()| out.flush());
                 })
                 .await
+        }
+        InstanceCommand::Forget { target, yes } => {
+            let id = find(&context, &target.instance).await?;
+            confirm(&format!("Give up {id} and its data?"), yes)?;
+            let path = format!("/instances/{}/{}", id.site, id.name);
+            let answer: OperationAnswer = context.client.delete(&path).await?;
+            output::print(context.format, &answer, |answer| answer.message.clone())
         }
         _ => {
             let instances: Vec<InstanceView> = context.client.get("/instances").await?;

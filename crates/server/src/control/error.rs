@@ -1,5 +1,5 @@
 use wright_inventory::InventoryError;
-use wright_model::Diagnostic;
+use wright_model::{Diagnostic, InstanceId, Name};
 use wright_store::StoreError;
 use wright_workflow::{JobError, JobId};
 
@@ -22,6 +22,22 @@ pub enum ControlError {
     /// The plan that was shown is no longer the plan.
     #[error("what is to be done has changed since the plan was shown: plan again")]
     Stale,
+    /// The job was overtaken by another one of its site.
+    #[error(
+        "job {later} has changed this site since: an older plan is not carried out; run `wright site up` again"
+    )]
+    Overtaken {
+        /// The site's last job.
+        later: JobId,
+    },
+    /// The instance's host lives.
+    #[error("{instance} is on host {host}, which is not dead: change the site's files instead")]
+    Alive {
+        /// Which.
+        instance: InstanceId,
+        /// Where it is.
+        host: Name,
+    },
     /// There is no such thing.
     #[error("there is no {0}")]
     NotFound(String),
@@ -40,6 +56,20 @@ pub enum ControlError {
     /// A value could not be written.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+}
+
+impl ControlError {
+    /// Whether the same may go well later: the store failed, and was not closed.
+    pub(super) fn may_pass(&self) -> bool {
+        let store = match self {
+            ControlError::Store(error)
+            | ControlError::Inventory(InventoryError::Store(error))
+            | ControlError::Workflow(JobError::Store(error)) => error,
+            ControlError::Vault(_) => return true,
+            _ => return false,
+        };
+        !matches!(store, StoreError::Closed)
+    }
 }
 
 impl From<JobError> for ControlError {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use wright_fleet::Fleet;
 use wright_inventory::{Event, Inventory};
-use wright_model::{Digest, InstanceRecord, Name};
+use wright_model::{Digest, HostState, InstanceRecord, Name};
 use wright_site::{Bundle, Desired, Observed, Plan, PlannedApp};
 use wright_store::SharedStore;
 use wright_workflow::{Engine, JobError, JobFilter, JobId, JobSpec, JobSummary};
@@ -183,14 +183,17 @@ impl Control {
         actor: &str,
     ) -> Result<UpAnswer, ControlError> {
         let _one = self.planning.lock().await;
+        let site = self.resolve(&request.bundle).await?.site;
+        if let Some(job) = self.running(&site).await? {
+            return Err(ControlError::Busy(job));
+        }
+        self.conclude(&site).await?;
         let (desired, plan, before) = self.plan_now(&request.bundle).await?;
         if request.plan.is_some_and(|shown| shown != plan.digest) {
             return Err(ControlError::Stale);
         }
-        if let Some(job) = self.running(&desired.site).await? {
-            return Err(ControlError::Busy(job));
-        }
         if plan.is_empty() {
+            self.note_wish(&plan, &request.bundle).await?;
             return Ok(UpAnswer { job: None, plan });
         }
         let title = if before.is_empty() {
@@ -278,9 +281,29 @@ impl Control {
             apps: context.apps,
             going,
             served: known.is_some_and(|known| known.served),
+            concluded: None,
+            unrepaired: String::new(),
         };
         self.inventory
             .put_as(kind::SITE, site.as_str(), &record)
+            .await?;
+        Ok(())
+    }
+
+    /// Keeps what a site was asked to be where it is that already: what comes later, such as a
+    /// repair, must not go by what it was asked before.
+    async fn note_wish(&self, plan: &Plan, bundle: &Bundle) -> Result<(), ControlError> {
+        let Some(mut record) = records::site(&self.inventory, &plan.site).await? else {
+            return Ok(());
+        };
+        let bundle = records::put_bundle(&self.store, bundle).await?;
+        if record.bundle == bundle && !record.going {
+            return Ok(());
+        }
+        (record.bundle, record.going) = (bundle, false);
+        record.apps.clone_from(&plan.apps);
+        self.inventory
+            .put_as(kind::SITE, plan.site.as_str(), &record)
             .await?;
         Ok(())
     }
@@ -306,14 +329,16 @@ impl Control {
         actor: &str,
     ) -> Result<UpAnswer, ControlError> {
         let _one = self.planning.lock().await;
-        let record = records::site(&self.inventory, site).await?;
-        let record = record.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
         if let Some(job) = self.running(site).await? {
             return Err(ControlError::Busy(job));
         }
+        self.conclude(site).await?;
+        let record = records::site(&self.inventory, site).await?;
+        let record = record.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
         let observed = self.observe(site).await?;
         let plan = wright_site::plan_down(site, &observed, record.plan);
         if plan.steps.is_empty() {
+            self.forget_instances(&plan).await?;
             self.forget(site).await?;
             return Ok(UpAnswer { job: None, plan });
         }
@@ -330,6 +355,36 @@ impl Control {
             job: Some(job),
             plan,
         })
+    }
+
+    /// Begins a site's last job again where it did not succeed.
+    ///
+    /// # Errors
+    /// Where another job has changed the site since, or the job runs or has succeeded.
+    pub async fn retry(
+        self: &Arc<Self>,
+        job: JobId,
+        reason: &str,
+        actor: &str,
+    ) -> Result<JobSummary, ControlError> {
+        let _one = self.planning.lock().await;
+        let site = end::site_of(&self.engine.show(job).await?.summary.subject);
+        if let Some(site) = &site {
+            let record = records::site(&self.inventory, site).await?;
+            let record = record.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
+            if let Some(later) = record.job.filter(|last| *last != job) {
+                return Err(ControlError::Overtaken { later });
+            }
+        }
+        self.engine.retry(job, reason, actor).await?;
+        self.follow(job);
+        if let Some(site) = &site {
+            let hosts = records::hosts(&self.inventory).await?;
+            for host in hosts.iter().filter(|host| host.state == HostState::Dead) {
+                self.site_lost(site, &host.name).await?;
+            }
+        }
+        Ok(self.engine.show(job).await?.summary)
     }
 
     /// Jobs that have not ended.

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use wright_inventory::{Event, Put};
 use wright_model::{HostState, InstanceId, Name};
-use wright_site::{Bundle, Plan};
+use wright_site::Plan;
 use wright_workflow::{Amendment, JobId, JobView};
 
 use super::{Control, ControlError, PlanContext, SITE_DOWN, Work};
@@ -14,42 +15,58 @@ impl Control {
     pub(super) async fn host_died(self: &Arc<Self>, host: &Name) -> Result<(), ControlError> {
         let _one = self.planning.lock().await;
         let sites: Vec<(String, SiteRecord)> = self.inventory.list_named_as(kind::SITE).await?;
-        for (name, record) in sites {
-            let Ok(site) = name.parse::<Name>() else {
-                continue;
-            };
-            let done = match self.running(&site).await? {
-                Some(job) => self.amend(job, host).await,
-                None if record.going => Ok(()),
-                None => {
-                    self.repair(
-                        &site,
-                        &records::bundle(&self.store, record.bundle).await?,
-                        host,
-                    )
-                    .await
-                }
-            };
-            if let Err(error) = done {
-                let message = match &error {
-                    ControlError::Findings { title, diagnostics } => {
-                        let each: Vec<String> = diagnostics
-                            .iter()
-                            .map(|finding| finding.message.clone())
-                            .collect();
-                        format!("{title}: {}", each.join("; "))
-                    }
-                    other => other.to_string(),
-                };
-                self.event(
-                    "wright",
-                    "site-not-repaired",
-                    &site,
-                    &format!("host {host} died: {message}"),
-                )
-                .await?;
-            }
+        for site in sites.iter().filter_map(|(site, _)| site.parse().ok()) {
+            self.site_lost(&site, host).await?;
         }
+        // Only now: until the plans are made anew, what waits for the host shall wait.
+        self.fleet.forget(host);
+        Ok(())
+    }
+
+    /// Moves what a site had, or was to have, on a host that was given up. Under the lock of
+    /// planning. Where it cannot be done, an event says why.
+    pub(super) async fn site_lost(
+        self: &Arc<Self>,
+        site: &Name,
+        host: &Name,
+    ) -> Result<(), ControlError> {
+        let Some(record) = records::site(&self.inventory, site).await? else {
+            return Ok(());
+        };
+        let done = match self.running(site).await? {
+            Some(job) => self.amend(job, host).await,
+            None if record.going => Ok(()),
+            None => {
+                let here = self.observe(site).await?.records;
+                if here.values().all(|record| record.spec.host != *host) {
+                    return Ok(());
+                }
+                self.repair(site, &record, host).await
+            }
+        };
+        self.note_repair(site, record, host, done).await
+    }
+
+    /// Tells where a site could not be repaired, and why.
+    async fn note_repair(
+        &self,
+        site: &Name,
+        mut record: SiteRecord,
+        host: &Name,
+        done: Result<(), ControlError>,
+    ) -> Result<(), ControlError> {
+        let Err(error) = done else { return Ok(()) };
+        let message = format!("host {host} died: {}", one_line(&error));
+        let event = Event::new(
+            "wright",
+            "site-not-repaired",
+            &format!("site/{site}"),
+            &message,
+        );
+        record.unrepaired = message;
+        let mut writes = Put::new(kind::SITE, site.as_str(), &record)?.operations()?;
+        writes.push(event.operation()?);
+        self.store.commit(Vec::new(), writes).await?;
         Ok(())
     }
 
@@ -104,6 +121,10 @@ impl Control {
                 return Err(error);
             }
         };
+        let known = view.steps.iter().filter(|record| !record.dropped);
+        if known.map(|record| &record.step).eq(&plan.steps) {
+            return Ok(());
+        }
         self.vault.ensure(&desired.site, &desired.secrets()).await?;
         self.keep_specs(&plan, &context.before).await?;
         self.forget_instances(&plan).await?;
@@ -137,11 +158,12 @@ impl Control {
     async fn repair(
         self: &Arc<Self>,
         site: &Name,
-        bundle: &Bundle,
+        record: &SiteRecord,
         host: &Name,
     ) -> Result<(), ControlError> {
+        let bundle = &records::bundle(&self.store, record.bundle).await?;
         let (desired, plan, before) = self.plan_now(bundle).await?;
-        if plan.steps.is_empty() || !before.values().any(|record| record.spec.host == *host) {
+        if plan.steps.is_empty() {
             return Ok(());
         }
         let title = format!("repair {site} after the death of {host}");
@@ -153,6 +175,50 @@ impl Control {
             actor: "wright",
         };
         self.carry_out(&desired, &plan, work).await.map(|_| ())
+    }
+
+    /// Gives up the data of an instance whose host is gone for good, as an operator's decision; the
+    /// instance is then set up anew elsewhere.
+    ///
+    /// # Errors
+    /// Where there is no such instance, or its host is not dead.
+    pub async fn forget_instance(
+        self: &Arc<Self>,
+        id: &InstanceId,
+        actor: &str,
+    ) -> Result<(), ControlError> {
+        let _one = self.planning.lock().await;
+        let record = records::instance(&self.inventory, id).await?;
+        let record = record.ok_or_else(|| ControlError::NotFound(format!("instance {id}")))?;
+        let host = record.spec.host;
+        let hosts = records::hosts(&self.inventory).await?;
+        if hosts
+            .iter()
+            .any(|known| known.name == host && known.state != HostState::Dead)
+        {
+            return Err(ControlError::Alive {
+                instance: id.clone(),
+                host,
+            });
+        }
+        let message = format!("given up with its data; it was on {host}");
+        let event = Event::new(
+            actor,
+            "instance-forgotten",
+            &format!("instance/{id}"),
+            &message,
+        );
+        let mut writes = records::delete_instance(id);
+        writes.push(event.operation()?);
+        self.store.commit(Vec::new(), writes).await?;
+        let Some(record) = records::site(&self.inventory, &id.site).await? else {
+            return Ok(());
+        };
+        if record.going || self.running(&id.site).await?.is_some() {
+            return Ok(());
+        }
+        let done = self.repair(&id.site, &record, &host).await;
+        self.note_repair(&id.site, record, &host, done).await
     }
 
     /// Removes the records of instances whose host is gone for good and that nobody replaces.
@@ -204,16 +270,23 @@ fn pins(view: &JobView, context: &PlanContext) -> BTreeMap<Name, Name> {
     }
     pins
 }
+
 fn one_line(error: &ControlError) -> String {
     match error {
-        ControlError::Findings { diagnostics, .. } => diagnostics
-            .iter()
-            .map(|finding| finding.message.as_str())
-            .collect::<Vec<_>>()
-            .join("; "),
+        ControlError::Findings { title, diagnostics } => {
+            let each: Vec<String> = diagnostics
+                .iter()
+                .map(|finding| match finding.help.as_str() {
+                    "" => finding.message.clone(),
+                    help => format!("{} ({help})", finding.message),
+                })
+                .collect();
+            format!("{title}: {}", each.join("; "))
+        }
         error => error.to_string(),
     }
 }
+
 /// Scopes of which a step acts on the dead host: nothing there can be undone.
 fn gone_scopes(view: &JobView, host: &Name) -> Vec<String> {
     let mut gone: Vec<String> = view

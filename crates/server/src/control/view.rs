@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wright_model::{Host, InstanceRecord, Name};
+use wright_model::{Host, HostState, InstanceRecord, Name};
 use wright_site::{Explanation, Report, SiteStatus};
 use wright_workflow::JobView;
 
@@ -28,6 +28,7 @@ impl Control {
             job,
             hosts: observed.hosts,
             records: observed.records,
+            unrepaired: record.unrepaired,
         })
     }
 
@@ -65,6 +66,20 @@ impl Control {
             &statuses,
             &picture.hosts,
         );
+        if !picture.unrepaired.is_empty() {
+            let dead = |explanation: &&mut Explanation| {
+                let record = picture.records.get(&explanation.instance);
+                let host = record.map(|record| &record.spec.host);
+                let dead = |known: &Host| known.state == HostState::Dead;
+                picture
+                    .hosts
+                    .iter()
+                    .any(|known| Some(&known.name) == host && dead(known))
+            };
+            for explanation in all.iter_mut().filter(dead) {
+                explanation.help.clone_from(&picture.unrepaired);
+            }
+        }
         if let Some(instance) = instance {
             all.retain(|explanation| explanation.instance == *instance);
             if all.is_empty() {
@@ -98,4 +113,6 @@ struct Picture {
     job: Option<JobView>,
     hosts: Vec<Host>,
     records: BTreeMap<Name, InstanceRecord>,
+    /// See [`SiteRecord::unrepaired`].
+    unrepaired: String,
 }

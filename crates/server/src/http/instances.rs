@@ -115,6 +115,21 @@ pub async fn operate(
     }))
 }
 
+/// Give up an instance with its data where its host is gone for good; it is set up anew elsewhere.
+#[utoipa::path(delete, path = "/instances/{site}/{name}", params(("site" = String, Path), ("name" = String, Path)), responses((status = 200, description = "It is forgotten.", body = serde_json::Value), (status = 409, description = "Its host is not dead.", body = serde_json::Value)))]
+pub async fn forget(
+    State(rooms): Shared,
+    Extension(actor): Extension<Actor>,
+    Path((site, name)): Path<(Name, Name)>,
+) -> Result<Json<OperationAnswer>, Refusal> {
+    let id = InstanceId { site, name };
+    rooms.control.forget_instance(&id, &actor.0).await?;
+    Ok(Json(OperationAnswer {
+        message: format!("{id} is forgotten; it is set up anew where there is a host for it"),
+        lines: Vec::new(),
+    }))
+}
+
 /// Which part of a log.
 #[derive(Debug, Deserialize)]
 pub struct Part {

@@ -57,8 +57,9 @@ pub async fn retry(
     Path(job): Path<JobId>,
     Json(reason): Json<Reason>,
 ) -> Result<Json<JobSummary>, Refusal> {
-    rooms.engine.retry(job, &reason.reason, &actor.0).await?;
-    Ok(Json(rooms.engine.show(job).await?.summary))
+    Ok(Json(
+        rooms.control.retry(job, &reason.reason, &actor.0).await?,
+    ))
 }
 
 /// Stop a job; what is half made is taken back.

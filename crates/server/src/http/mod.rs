@@ -15,10 +15,10 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     middleware,
     response::sse::{self, Sse},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use futures::Stream;
 use serde::Serialize;
@@ -33,8 +33,10 @@ use wright_workflow::Engine;
 use self::answer::Refusal;
 use crate::{api::Health, control::Control, library::Library, records};
 
-/// The largest request body: a package archive.
-const MAX_BODY: usize = 2 << 30;
+/// The largest package archive that is taken, bytes.
+const MAX_ARCHIVE: usize = 2 << 30;
+/// The largest other request body, bytes: a site's files.
+const MAX_BODY: usize = 64 << 20;
 
 /// What handlers work with.
 pub struct Rooms {
@@ -65,7 +67,7 @@ type Shared = State<Arc<Rooms>>;
         jobs::list, jobs::show, jobs::watch, jobs::retry, jobs::cancel,
         hosts::list, hosts::show, hosts::kill,
         packages::list, packages::push, packages::versions,
-        instances::list, instances::operate, instances::logs,
+        instances::list, instances::operate, instances::logs, instances::forget,
         inventory::list, inventory::show, inventory::history, inventory::events, inventory::watch_events,
     )
 )]
@@ -88,9 +90,15 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/hosts", get(hosts::list))
         .route("/hosts/{host}", get(hosts::show))
         .route("/hosts/{host}/kill", post(hosts::kill))
-        .route("/packages", get(packages::list).post(packages::push))
+        .route(
+            "/packages",
+            get(packages::list)
+                .post(packages::push)
+                .layer(DefaultBodyLimit::max(MAX_ARCHIVE)),
+        )
         .route("/packages/{name}", get(packages::versions))
         .route("/instances", get(instances::list))
+        .route("/instances/{site}/{name}", delete(instances::forget))
         .route("/instances/{site}/{name}/logs", get(instances::logs))
         .route(
             "/instances/{site}/{name}/{operation}",
@@ -103,7 +111,7 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/events/watch", get(inventory::watch_events))
         .route("/health", get(health))
         .fallback(nothing_here)
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(
             Arc::new(rooms.store.clone()),
             auth::require,
@@ -113,6 +121,7 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/api/openapi.json", get(async || Json(Document::openapi())))
         .nest("/api/v1", api)
         .fallback(nothing_here)
+        .layer(middleware::map_response(answer::as_problem))
 }
 
 async fn nothing_here(uri: http::Uri) -> Refusal {

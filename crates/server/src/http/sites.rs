@@ -24,6 +24,13 @@ impl From<ControlError> for Refusal {
             ControlError::Findings { title, diagnostics } => Refusal::findings(&title, diagnostics),
             ControlError::Busy(_) => Refusal::new(409, "busy", "the site is being changed", detail),
             ControlError::Stale => Refusal::new(409, "stale", "the plan is old", detail),
+            ControlError::Overtaken { .. } => {
+                Refusal::new(409, "overtaken", "the job is old", detail)
+            }
+            ControlError::Alive { .. } => {
+                Refusal::new(409, "alive", "the instance is not lost", detail)
+            }
+            ControlError::Workflow(error) => error.into(),
             ControlError::NotFound(what) => Refusal::not_found(what),
             error => Refusal::internal(error),
         }

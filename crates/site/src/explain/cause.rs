@@ -124,7 +124,7 @@ impl Scene<'_> {
             ),
             HostState::Dead => (
                 "is gone",
-                "its instances are set up elsewhere; see `wright job list`",
+                "what was there is set up on other hosts by a job of its own; see `wright job list`",
             ),
         };
         out.since = Some(host.since);

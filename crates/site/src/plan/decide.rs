@@ -32,7 +32,7 @@ pub(super) fn stores_on_dead_hosts(
         let host = &record.spec.host;
         let message = format!("the data of {name} was on host {host}, which is gone");
         let help = format!(
-            "bring {host} back; or, if the data may be lost or stands elsewhere, forget the instance first: wright delete instance {}",
+            "bring {host} back; or, if the data may be lost or stands elsewhere, forget it: wright instance forget {}",
             record.spec.id
         );
         found.push(app.place.error("store-lost", message).help(help));
