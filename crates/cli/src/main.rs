@@ -7,7 +7,7 @@ mod failure;
 mod output;
 mod progress;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 
@@ -23,7 +23,9 @@ fn main() -> ExitCode {
     match commands::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!(
+            // The terminal may be gone: that is no reason to panic.
+            let _ = writeln!(
+                std::io::stderr(),
                 "{} {failure}",
                 console::style("error:").red().bold().for_stderr()
             );

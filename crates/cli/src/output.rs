@@ -42,14 +42,7 @@ pub fn table<const N: usize>(
     let columns = table.column_count();
     for column in 0..columns {
         if let Some(column) = table.column_mut(column) {
-            column.set_padding((
-                0,
-                if usize::from(column.index) + 1 == columns {
-                    0
-                } else {
-                    2
-                },
-            ));
+            column.set_padding((0, if column.index + 1 == columns { 0 } else { 2 }));
         }
     }
     table

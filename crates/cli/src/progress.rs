@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn time_left_is_the_longest_way_to_the_end() {
-        let steps = vec![
+        let steps = [
             step("ready/a-1@h1", &[], StepState::Succeeded),
             step("ready/b-1@h1", &["ready/a-1@h1"], StepState::Waiting),
             step("ready/c-1@h1", &["ready/b-1@h1"], StepState::Waiting),

@@ -9,7 +9,13 @@ use wright_site::Label;
 use wright_workflow::{JobDelta, JobState, JobSummary, JobView, StepState};
 
 use super::Context;
-use crate::{args::JobCommand, failure::Failure, output, progress::Screen, progress::describe};
+use crate::{
+    args::{Format, JobCommand},
+    failure::Failure,
+    output,
+    progress::Screen,
+    progress::describe,
+};
 
 /// Does it.
 pub async fn run(context: Context, command: JobCommand) -> Result<(), Failure> {
@@ -37,7 +43,13 @@ pub async fn run(context: Context, command: JobCommand) -> Result<(), Failure> {
             let job: JobView = context.client.get(&format!("/jobs/{job}")).await?;
             output::print(context.format, &job, graph)
         }
-        JobCommand::Watch { job } => judge(&watch(&context, &job).await?),
+        JobCommand::Watch { job } => {
+            let job = watch(&context, &job).await?;
+            if context.format != Format::Table {
+                output::print(context.format, &job.summary, |_| String::new())?;
+            }
+            judge(&job)
+        }
         JobCommand::Retry { job, reason } => step_in(&context, &job, "retry", reason).await,
         JobCommand::Cancel { job, reason } => step_in(&context, &job, "cancel", reason).await,
     }
