@@ -148,10 +148,19 @@ impl Bed {
 
     /// Ctrl-C, and its end.
     pub fn stop_server(&mut self) {
+        self.end_server("INT");
+    }
+
+    /// The server's terminal is closed, and its end.
+    pub fn hang_up(&mut self) {
+        self.end_server("HUP");
+    }
+
+    fn end_server(&mut self, with: &str) {
         let Some(mut server) = self.server.take() else {
             return;
         };
-        signal(server.id(), "INT");
+        signal(server.id(), with);
         let status = server.wait().unwrap();
         assert!(status.success(), "{status}: {}", self.log());
     }
