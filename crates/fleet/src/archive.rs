@@ -14,8 +14,9 @@ use tonic::Status;
 use wright_model::Digest;
 use wright_protocol::wire::{ArchivePart, archive_part::Part};
 
-/// How much of an archive is read and sent at once, bytes.
-const CHUNK: usize = 256 * 1024;
+/// How much of an archive is read and sent at once, bytes. Small, because each agent that fetches
+/// several archives has several of these in memory, and the allocator keeps what was large once.
+const CHUNK: usize = 64 * 1024;
 
 /// Where package archives lie.
 pub trait Archives: Send + Sync {
