@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 use wright_server::{LocalHosts, Settings};
 
 use crate::{
@@ -19,12 +24,17 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .build()?)
 }
 
-fn log(default: &str) {
-    let filter = EnvFilter::try_from_env("WRIGHT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let _ = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
+/// Logs to standard error what `WRIGHT_LOG` says: `LEVEL` or `TARGET=LEVEL`, several with commas.
+fn log(default: LevelFilter) {
+    let asked = std::env::var("WRIGHT_LOG").ok();
+    // Not `EnvFilter`: it compiles regular expressions, which an agent would carry all its life.
+    let filter = asked
+        .and_then(|text| text.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_default(default));
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
         .try_init();
 }
 
@@ -40,7 +50,7 @@ fn settings(data: &Path, listen: Listen, hosts: Option<LocalHosts>) -> Settings 
 
 /// `wright dev`.
 pub fn dev(data: &Path, arguments: DevArgs) -> Result<(), Failure> {
-    log("warn");
+    log(LevelFilter::WARN);
     let hosts = LocalHosts {
         count: arguments.hosts,
         network: arguments.network,
@@ -50,7 +60,7 @@ pub fn dev(data: &Path, arguments: DevArgs) -> Result<(), Failure> {
 
 /// `wright server`.
 pub fn server(data: &Path, arguments: ServerArgs) -> Result<(), Failure> {
-    log("info");
+    log(LevelFilter::INFO);
     serve(settings(data, arguments.listen, None))
 }
 
@@ -61,7 +71,7 @@ fn serve(settings: Settings) -> Result<(), Failure> {
 
 /// `wright agent`.
 pub fn agent(arguments: AgentArgs) -> Result<(), Failure> {
-    log("info");
+    log(LevelFilter::INFO);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
