@@ -52,6 +52,11 @@ impl Subscription {
     pub async fn recv(&mut self) -> Option<FleetEvent> {
         self.events.recv().await
     }
+
+    /// The next event, if it has happened already.
+    pub fn try_recv(&mut self) -> Option<FleetEvent> {
+        self.events.try_recv().ok()
+    }
 }
 
 /// Who is told of events.

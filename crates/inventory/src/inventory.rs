@@ -1,5 +1,5 @@
 use serde::{Serialize, de::DeserializeOwned};
-use wright_store::{Entry, Guard, Range, Revision, SharedStore};
+use wright_store::{Entry, Guard, Operation, Range, Revision, SharedStore};
 
 use crate::{
     InventoryError, Past, Put, Resource, ResourceWatch, delete_operations, error::shape, resource,
@@ -136,6 +136,15 @@ impl Inventory {
         body: &T,
     ) -> Result<Revision, InventoryError> {
         let operations = Put::new(kind, name, body)?.operations()?;
+        Ok(self.store.commit(Vec::new(), operations).await?)
+    }
+
+    /// Writes several things at once, such as resources ([`Put::operations`]) and events
+    /// ([`Event::operation`](crate::Event::operation)), whatever was there.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn commit(&self, operations: Vec<Operation>) -> Result<Revision, InventoryError> {
         Ok(self.store.commit(Vec::new(), operations).await?)
     }
 

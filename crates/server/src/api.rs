@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wright_model::{Digest, Host, InstanceRecord, InstanceStatus, PackageId};
+use wright_model::{Capacity, Digest, Host, InstanceRecord, InstanceStatus, Name, PackageId};
 use wright_site::{Bundle, Plan};
 use wright_workflow::JobId;
 
@@ -50,6 +50,37 @@ pub struct HostView {
     pub agent_resident_bytes: u64,
     /// Processor time of the agent since it started, milliseconds.
     pub agent_cpu_ms: u64,
+}
+
+/// `POST /hosts`: hosts that no provider of this server makes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewHosts {
+    /// Where they come from, such as `simulated`.
+    pub provider: Name,
+    /// Each of them.
+    pub hosts: Vec<NewHost>,
+}
+
+/// A host that is to be known.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewHost {
+    /// Its name.
+    pub name: Name,
+    /// Where its programs listen.
+    pub address: std::net::IpAddr,
+    /// What it can carry.
+    pub capacity: Capacity,
+}
+
+/// The answer to `POST /hosts`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct HostsAdded {
+    /// Hosts that are known now and were not before.
+    pub added: usize,
+    /// Hosts that were known already and stay as they are.
+    pub known: usize,
 }
 
 /// A package in the package store (kind `package`).

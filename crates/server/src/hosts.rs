@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wright_fleet::{Fleet, FleetEvent};
-use wright_inventory::{Event, Inventory, InventoryError};
+use wright_inventory::{Event, Inventory, InventoryError, Put};
 use wright_model::{Host, HostState, Name};
 use wright_provision::Provider;
 
@@ -63,20 +63,16 @@ impl Hosts {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                event = events.recv() => match event {
-                    Some(FleetEvent::Connected { host, .. }) => {
-                        lost.remove(&host);
-                        unrecorded.insert(host, (HostState::Ready, ""));
-                        self.record(&mut unrecorded).await;
+                event = events.recv() => {
+                    let Some(first) = event else { return };
+                    let mut next = Some(first);
+                    // All that have come and gone meanwhile are written together.
+                    while let Some(event) = next {
+                        note(event, &mut lost, &mut unrecorded);
+                        next = events.try_recv();
                     }
-                    Some(FleetEvent::Disconnected { host }) => {
-                        lost.insert(host.clone(), Instant::now());
-                        unrecorded.insert(host, (HostState::Lost, "its agent is not connected"));
-                        self.record(&mut unrecorded).await;
-                    }
-                    Some(_) => {}
-                    None => return,
-                },
+                    self.record(&mut unrecorded).await;
+                }
                 _ = look.tick() => {
                     if looked.elapsed() > STOOD_STILL {
                         let now = Instant::now();
@@ -137,57 +133,88 @@ impl Hosts {
 
     /// Writes states down; what cannot be written stays for the next look.
     async fn record(&self, unrecorded: &mut BTreeMap<Name, (HostState, &str)>) {
-        for (host, (state, reason)) in std::mem::take(unrecorded) {
-            if !self.set(&host, state, reason).await {
-                unrecorded.insert(host, (state, reason));
+        while !unrecorded.is_empty() {
+            let some: Vec<(Name, HostState, &str)> = unrecorded
+                .iter()
+                .take(TOGETHER)
+                .map(|(host, (state, reason))| (host.clone(), *state, *reason))
+                .collect();
+            if let Err(error) = self.write(&some).await {
+                return tracing::error!(%error, "states of hosts could not be recorded; trying again");
+            }
+            for (host, ..) in some {
+                unrecorded.remove(&host);
             }
         }
     }
 
     /// Whether it was written down.
     async fn set(&self, name: &Name, state: HostState, reason: &str) -> bool {
-        let written = self.write(name, state, reason).await;
+        let written = self.write(&[(name.clone(), state, reason)]).await;
         if let Err(error) = &written {
             tracing::error!(host = %name, %error, "a host's state could not be recorded; trying again");
         }
         written.is_ok()
     }
 
-    async fn write(
-        &self,
-        name: &Name,
-        state: HostState,
-        reason: &str,
-    ) -> Result<(), InventoryError> {
-        let Some(mut host) = self
-            .inventory
-            .get_as::<Host>(kind::HOST, name.as_str())
-            .await?
-        else {
-            return Ok(());
-        };
-        if host.state == state || host.state == HostState::Dead {
-            return Ok(());
+    /// Writes states in one commit, each with its event. What a host is already is not written.
+    async fn write(&self, states: &[(Name, HostState, &str)]) -> Result<(), InventoryError> {
+        let known = states
+            .iter()
+            .map(|(name, ..)| self.inventory.get_as::<Host>(kind::HOST, name.as_str()));
+        let known = futures::future::try_join_all(known).await?;
+        let mut operations = Vec::new();
+        for (host, (name, state, reason)) in known.into_iter().zip(states) {
+            let changes = |host: &Host| host.state != *state && host.state != HostState::Dead;
+            let Some(mut host) = host.filter(changes) else {
+                continue;
+            };
+            host.state = *state;
+            host.since = Timestamp::now();
+            (*reason).clone_into(&mut host.reason);
+            operations.extend(Put::new(kind::HOST, name.as_str(), &host)?.operations()?);
+            operations.push(told(name, *state, reason).operation()?);
         }
-        host.state = state;
-        host.since = Timestamp::now();
-        reason.clone_into(&mut host.reason);
-        self.inventory
-            .put_as(kind::HOST, name.as_str(), &host)
-            .await?;
-        let word = format!("{state:?}").to_lowercase();
-        let message = if reason.is_empty() {
-            word.clone()
-        } else {
-            format!("{word}: {reason}")
-        };
-        self.inventory
-            .record(&Event::new(
-                "wright",
-                &format!("host-{word}"),
-                &format!("host/{name}"),
-                &message,
-            ))
-            .await
+        if !operations.is_empty() {
+            self.inventory.commit(operations).await?;
+        }
+        Ok(())
     }
+}
+
+/// Hosts whose states go into one commit.
+const TOGETHER: usize = 256;
+
+/// What an event says of a host.
+fn note(
+    event: FleetEvent,
+    lost: &mut BTreeMap<Name, Instant>,
+    unrecorded: &mut BTreeMap<Name, (HostState, &str)>,
+) {
+    match event {
+        FleetEvent::Connected { host, .. } => {
+            lost.remove(&host);
+            unrecorded.insert(host, (HostState::Ready, ""));
+        }
+        FleetEvent::Disconnected { host } => {
+            lost.insert(host.clone(), Instant::now());
+            unrecorded.insert(host, (HostState::Lost, "its agent is not connected"));
+        }
+        _ => {}
+    }
+}
+
+fn told(name: &Name, state: HostState, reason: &str) -> Event {
+    let word = format!("{state:?}").to_lowercase();
+    let message = if reason.is_empty() {
+        word.clone()
+    } else {
+        format!("{word}: {reason}")
+    };
+    Event::new(
+        "wright",
+        &format!("host-{word}"),
+        &format!("host/{name}"),
+        &message,
+    )
 }

@@ -6,6 +6,7 @@ mod inventory;
 mod job;
 mod package;
 mod roles;
+mod simulate;
 mod site;
 mod store;
 
@@ -36,6 +37,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Dev(dev) => roles::dev(&data, dev),
         Command::Server(server) => roles::server(&data, server),
         Command::Agent(agent) => roles::agent(agent),
+        Command::Simulate(simulate) => simulate::run(&data, simulate),
         Command::Store(command) => store::run(&data, command),
         Command::Schema { of } => schema(of),
         Command::Completions { shell } => {

@@ -64,8 +64,22 @@ pub fn server(data: &Path, arguments: ServerArgs) -> Result<(), Failure> {
     serve(settings(data, arguments.listen, None))
 }
 
+/// Lets this process have as many connections as the system allows it: one for each host.
+pub fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 fn serve(settings: Settings) -> Result<(), Failure> {
-    let served = runtime()?.block_on(wright_server::run(settings, |line| output::say(line)));
+    allow_open_files();
+    let served = runtime()?.block_on(wright_server::run(settings, output::say));
     served.map_err(|error| Failure::failed(error.to_string()))
 }
 

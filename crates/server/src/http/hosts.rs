@@ -6,26 +6,24 @@ use axum::{
     Extension, Json,
     extract::{Path, State},
 };
-use wright_inventory::Event;
-use wright_model::{Host, Name};
+use jiff::Timestamp;
+use wright_fleet::AgentView;
+use wright_inventory::{Event, InventoryError, Put};
+use wright_model::{Host, HostState, Name};
+use wright_store::{Guard, MAX_OPERATIONS};
 
 use super::{Rooms, Shared, answer::Refusal, auth::Actor};
 use crate::{
-    api::{HostView, OperationAnswer},
+    api::{HostView, HostsAdded, NewHost, NewHosts, OperationAnswer},
     records::{self, kind},
 };
 
-fn view(rooms: &Rooms, host: Host, instances: usize) -> HostView {
-    let agent = rooms
-        .fleet
-        .agents()
-        .into_iter()
-        .find(|agent| agent.host == host.name);
+fn view(agent: Option<&AgentView>, host: Host, instances: usize) -> HostView {
     HostView {
         connected: agent.is_some(),
         instances,
-        agent_resident_bytes: agent.as_ref().map_or(0, |agent| agent.resident_bytes),
-        agent_cpu_ms: agent.as_ref().map_or(0, |agent| agent.cpu_ms),
+        agent_resident_bytes: agent.map_or(0, |agent| agent.resident_bytes),
+        agent_cpu_ms: agent.map_or(0, |agent| agent.cpu_ms),
         host,
     }
 }
@@ -43,16 +41,96 @@ pub async fn list(State(rooms): Shared) -> Result<Json<Vec<HostView>>, Refusal> 
     let hosts = records::hosts(&rooms.inventory)
         .await
         .map_err(Refusal::internal)?;
-    let count = |host: &Host| counts.get(&host.name).copied().unwrap_or(0);
-    Ok(Json(
-        hosts
-            .into_iter()
-            .map(|host| {
-                let count = count(&host);
-                view(&rooms, host, count)
-            })
-            .collect(),
-    ))
+    let agents = agents(&rooms);
+    let view = |host: Host| {
+        let count = counts.get(&host.name).copied().unwrap_or(0);
+        view(agents.get(&host.name), host, count)
+    };
+    Ok(Json(hosts.into_iter().map(view).collect()))
+}
+
+fn agents(rooms: &Rooms) -> BTreeMap<Name, AgentView> {
+    let agents = rooms.fleet.agents().into_iter();
+    agents.map(|agent| (agent.host.clone(), agent)).collect()
+}
+
+/// Hosts that go into one commit: each is three of its operations, and one a guard.
+const TOGETHER: usize = MAX_OPERATIONS / 4;
+
+/// Makes hosts known that come by themselves; their agents may call from now on. Those that are
+/// known already stay as they are.
+#[utoipa::path(post, path = "/hosts", request_body = serde_json::Value, responses((status = 200, description = "How many are new.", body = serde_json::Value), (status = 409, description = "One of them was given up: it never comes back under its name.", body = serde_json::Value)))]
+pub async fn add(
+    State(rooms): Shared,
+    Extension(actor): Extension<Actor>,
+    Json(wanted): Json<NewHosts>,
+) -> Result<Json<HostsAdded>, Refusal> {
+    let known = records::hosts(&rooms.inventory)
+        .await
+        .map_err(Refusal::internal)?;
+    let known: BTreeMap<Name, HostState> = known
+        .into_iter()
+        .map(|host| (host.name, host.state))
+        .collect();
+    if let Some(dead) = wanted
+        .hosts
+        .iter()
+        .find(|host| known.get(&host.name) == Some(&HostState::Dead))
+    {
+        return Err(Refusal::new(
+            409,
+            "host-dead",
+            "the host was given up",
+            format!(
+                "host {} was given up and never comes back under its name: choose another",
+                dead.name
+            ),
+        ));
+    }
+    let all = wanted.hosts.len();
+    let new: BTreeMap<Name, NewHost> = wanted
+        .hosts
+        .into_iter()
+        .filter(|host| !known.contains_key(&host.name))
+        .map(|host| (host.name.clone(), host))
+        .collect();
+    let added = new.len();
+    let new: Vec<NewHost> = new.into_values().collect();
+    for some in new.chunks(TOGETHER) {
+        let (mut guards, mut operations) = (Vec::new(), Vec::new());
+        for host in some {
+            let put = made(host, &wanted.provider).map_err(Refusal::internal)?;
+            guards.push(Guard::Absent(put.key().into()));
+            operations.extend(put.operations().map_err(Refusal::internal)?);
+            let event = Event::new(
+                &actor.0,
+                "host-added",
+                &format!("host/{}", host.name),
+                &format!("at {}, from {}", host.address, wanted.provider),
+            );
+            operations.push(event.operation().map_err(Refusal::internal)?);
+        }
+        rooms
+            .store
+            .commit(guards, operations)
+            .await
+            .map_err(Refusal::internal)?;
+    }
+    let known = all - added;
+    Ok(Json(HostsAdded { added, known }))
+}
+
+fn made(host: &NewHost, provider: &Name) -> Result<Put, InventoryError> {
+    let host = Host {
+        name: host.name.clone(),
+        address: host.address,
+        provider: provider.clone(),
+        capacity: host.capacity,
+        state: HostState::Joining,
+        since: Timestamp::now(),
+        reason: String::new(),
+    };
+    Put::new(kind::HOST, host.name.as_str(), &host)
 }
 
 /// One host.
@@ -71,7 +149,7 @@ pub async fn show(State(rooms): Shared, Path(name): Path<Name>) -> Result<Json<H
         .iter()
         .filter(|record| record.spec.host == name)
         .count();
-    Ok(Json(view(&rooms, host, count)))
+    Ok(Json(view(agents(&rooms).get(&name), host, count)))
 }
 
 /// Pull the plug: the host dies at once and for good.

@@ -65,7 +65,7 @@ type Shared = State<Arc<Rooms>>;
     paths(
         health, sites::plan, sites::up, sites::list, sites::status, sites::down, sites::explain, sites::report,
         jobs::list, jobs::show, jobs::watch, jobs::retry, jobs::cancel,
-        hosts::list, hosts::show, hosts::kill,
+        hosts::list, hosts::add, hosts::show, hosts::kill,
         packages::list, packages::push, packages::versions,
         instances::list, instances::operate, instances::logs, instances::forget,
         inventory::list, inventory::show, inventory::history, inventory::events, inventory::watch_events,
@@ -87,7 +87,7 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/jobs/{job}/watch", get(jobs::watch))
         .route("/jobs/{job}/retry", post(jobs::retry))
         .route("/jobs/{job}/cancel", post(jobs::cancel))
-        .route("/hosts", get(hosts::list))
+        .route("/hosts", get(hosts::list).post(hosts::add))
         .route("/hosts/{host}", get(hosts::show))
         .route("/hosts/{host}/kill", post(hosts::kill))
         .route(
