@@ -301,12 +301,16 @@ impl Check<'_> {
                 subject(path),
                 expected(schema)
             );
-            let side = if low { "larger" } else { "smaller" };
+            let help = match (low, path.ends_with("instances")) {
+                (true, true) => "to have none, take the app out of the site's files",
+                (true, false) => "write a larger number",
+                (false, _) => "write a smaller number",
+            };
             self.report(
                 "out-of-range",
                 (node.line, node.column),
                 message,
-                format!("write a {side} number"),
+                help.to_owned(),
             );
         }
     }
