@@ -205,7 +205,7 @@ fn a_build_that_cannot_end_well_ends_with_one_named_cause() {
     fails(
         &bed,
         web.clone().line("ready-after 60000").within("1s"),
-        &["web-1", "1s"],
+        &["web-1", "1.0 s after its start"],
     );
 
     bed.push(
@@ -283,11 +283,7 @@ fn a_full_disk_under_an_agent_is_named() {
     let ended = bed.up(&Site::new(vec![App::new("web", 8102)]));
     mount(&["umount", &place]);
     assert!(!ended.ok);
-    assert!(
-        ended.err.contains("disk full"),
-        "{}",
-        ended.err
-    );
+    assert!(ended.err.contains("disk full"), "{}", ended.err);
     assert!(bed.instances().is_empty());
     assert!(bed.programs().is_empty());
     bed.finish();
