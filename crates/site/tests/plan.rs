@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use wright_model::{HostState, InstanceId, Traffic};
+use wright_model::{HostState, InstanceId, Name, Traffic};
 use wright_site::{Action, lint, plan, plan_down, without_host};
 
 #[test]
@@ -275,15 +275,34 @@ fn a_store_that_served_is_not_moved_away_from_its_data() {
     let mut before = built(SHOP, 4);
     let dead = before.records["postgres-1"].spec.host.clone();
     before.hosts.retain(|host| host.name != dead);
-    let found = plan(&desired(SHOP), &before, 7).unwrap_err();
+    let others: Vec<Name> = before
+        .records
+        .iter()
+        .filter(|(_, record)| record.spec.host == dead)
+        .map(|(name, _)| name.clone())
+        .collect();
+    let planned = plan(&desired(SHOP), &before, 7).unwrap();
+    let found = &planned.warnings;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(
         (found[0].code.as_str(), found[0].file.as_str()),
         ("store-lost", "baselines/postgres.yaml")
     );
     assert!(found[0].help.contains(&format!("bring {dead} back")));
+    assert_eq!(planned.instances["postgres-1"].action, Action::Keep);
+    assert!(lint(&planned).is_empty(), "{:?}", lint(&planned));
+    for other in others.iter().filter(|name| name.as_str() != "postgres-1") {
+        assert!(
+            matches!(planned.instances[other].action, Action::Move { .. }),
+            "{other} is not moved"
+        );
+    }
     before.records.get_mut("postgres-1").unwrap().traffic = Traffic::Off;
-    assert!(plan(&desired(SHOP), &before, 7).is_ok());
+    let made_anew = plan(&desired(SHOP), &before, 7).unwrap();
+    assert_eq!(
+        made_anew.instances["postgres-1"].action,
+        Action::Move { from: dead }
+    );
 }
 
 #[test]

@@ -114,9 +114,18 @@ fn shown(plan: &Plan) -> String {
     );
     if plan.steps.is_empty() {
         text.push_str("\nnothing is to be done: the site is what its files say");
-        return text;
+    } else {
+        text.push_str(&steps(plan, rows));
     }
-    text.push_str("\n\n");
+    for warning in &plan.warnings {
+        text.push_str(&format!("\n{} {warning}", style("warning:").yellow()));
+    }
+    text
+}
+
+/// The instances that are touched, and the way there.
+fn steps(plan: &Plan, rows: Vec<(u32, [String; 6])>) -> String {
+    let mut text = String::from("\n\n");
     text.push_str(&output::table(
         ["LAYER", "ACTION", "INSTANCE", "PACKAGE", "HOST", "WHY"],
         rows.into_iter().map(|(_, row)| row),
@@ -127,9 +136,6 @@ fn shown(plan: &Plan) -> String {
         plan.expected_ms as f64 / 1000.0,
         path(&plan.critical_path)
     ));
-    for warning in &plan.warnings {
-        text.push_str(&format!("\n{} {warning}", style("warning:").yellow()));
-    }
     text
 }
 

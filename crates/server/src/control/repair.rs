@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use wright_inventory::{Event, Put};
-use wright_model::{HostState, InstanceId, Name};
+use wright_model::{Diagnostic, HostState, InstanceId, Name};
 use wright_site::Plan;
 use wright_workflow::{Amendment, JobId, JobView};
 
@@ -44,18 +44,20 @@ impl Control {
                 self.repair(site, &record, host).await
             }
         };
-        self.note_repair(site, record, host, done).await
+        self.note_repair(site, host, done).await
     }
 
     /// Tells where a site could not be repaired, and why.
     async fn note_repair(
         &self,
         site: &Name,
-        mut record: SiteRecord,
         host: &Name,
         done: Result<(), ControlError>,
     ) -> Result<(), ControlError> {
         let Err(error) = done else { return Ok(()) };
+        let Some(mut record) = records::site(&self.inventory, site).await? else {
+            return Ok(());
+        };
         let message = format!("host {host} died: {}", one_line(&error));
         let event = Event::new(
             "wright",
@@ -163,8 +165,14 @@ impl Control {
     ) -> Result<(), ControlError> {
         let bundle = &records::bundle(&self.store, record.bundle).await?;
         let (desired, plan, before) = self.plan_now(bundle).await?;
+        let lost: Vec<_> = plan
+            .warnings
+            .iter()
+            .filter(|warning| warning.code == "store-lost")
+            .cloned()
+            .collect();
         if plan.steps.is_empty() {
-            return Ok(());
+            return left_out(lost);
         }
         let title = format!("repair {site} after the death of {host}");
         let work = Work {
@@ -174,7 +182,8 @@ impl Control {
             title,
             actor: "wright",
         };
-        self.carry_out(&desired, &plan, work).await.map(|_| ())
+        self.carry_out(&desired, &plan, work).await?;
+        left_out(lost)
     }
 
     /// Gives up the data of an instance whose host is gone for good, as an operator's decision; the
@@ -218,7 +227,7 @@ impl Control {
             return Ok(());
         }
         let done = self.repair(&id.site, &record, &host).await;
-        self.note_repair(&id.site, record, &host, done).await
+        self.note_repair(&id.site, &host, done).await
     }
 
     /// Removes the records of instances whose host is gone for good and that nobody replaces.
@@ -245,6 +254,18 @@ impl Control {
         }
         Ok(())
     }
+}
+
+/// What a repair had to leave to a person.
+fn left_out(lost: Vec<Diagnostic>) -> Result<(), ControlError> {
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let title = "not everything can be set up elsewhere".to_owned();
+    Err(ControlError::Findings {
+        title,
+        diagnostics: lost,
+    })
 }
 
 /// Where the newest plan of a job has every instance.

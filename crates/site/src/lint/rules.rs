@@ -160,15 +160,16 @@ pub(super) fn app_cycle(plan: &Plan) -> Vec<String> {
 }
 
 pub(super) fn unknown_host(plan: &Plan) -> Vec<String> {
-    let elsewhere = plan
+    // What is left as it is may be a store whose host is gone.
+    let touched = plan
         .instances
         .values()
-        .map(|planned| &planned.spec)
-        .filter(|spec| {
-            plan.hosts
-                .get(&spec.host)
-                .is_none_or(|host| host.address != spec.address)
-        });
+        .filter(|planned| planned.action != Action::Keep);
+    let elsewhere = touched.map(|planned| &planned.spec).filter(|spec| {
+        plan.hosts
+            .get(&spec.host)
+            .is_none_or(|host| host.address != spec.address)
+    });
     elsewhere
         .map(|spec| {
             format!(

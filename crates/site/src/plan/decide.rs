@@ -8,36 +8,38 @@ use crate::{
     render::Slot,
 };
 
-/// A store that has served is not made anew elsewhere: that would be an empty one.
-pub(super) fn stores_on_dead_hosts(
-    desired: &Desired,
-    observed: &Observed,
-) -> Result<(), Vec<Diagnostic>> {
-    let live = observed.live_hosts();
-    let lost = observed.records.iter().filter(|(_, record)| {
-        let gone = !live.contains_key(&record.spec.host);
+/// Whether an instance is a store that has served and whose host is gone. It is not made anew
+/// elsewhere: that would be an empty one. It is left as it is, for a person to decide.
+pub(super) fn is_lost(name: &Name, observed: &Observed) -> bool {
+    observed.records.get(name).is_some_and(|record| {
+        let gone = !observed.live_hosts().contains_key(&record.spec.host);
         record.spec.store && record.traffic == Traffic::On && gone
-    });
+    })
+}
+
+/// Says which stores are lost, and what can be done.
+pub(super) fn lost_stores(desired: &Desired, observed: &Observed) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for (name, record) in lost {
-        let Some(app) = desired.apps.get(&record.spec.app) else {
-            continue;
-        };
-        if !app
+    for app in desired.apps.values() {
+        let names = app
             .instance_names()
-            .any(|(_, wanted)| wanted == name.as_str())
-        {
-            continue;
+            .filter_map(|(_, name)| name.parse::<Name>().ok());
+        for name in names.filter(|name| is_lost(name, observed)) {
+            let Some(record) = observed.records.get(&name) else {
+                continue;
+            };
+            let host = &record.spec.host;
+            let message = format!("the data of {name} was on host {host}, which is gone");
+            let help = format!(
+                "bring {host} back; or, if the data may be lost or stands elsewhere, forget it: wright instance forget {}",
+                record.spec.id
+            );
+            let mut warning = app.place.error("store-lost", message).help(help);
+            warning.severity = Severity::Warning;
+            found.push(warning);
         }
-        let host = &record.spec.host;
-        let message = format!("the data of {name} was on host {host}, which is gone");
-        let help = format!(
-            "bring {host} back; or, if the data may be lost or stands elsewhere, forget it: wright instance forget {}",
-            record.spec.id
-        );
-        found.push(app.place.error("store-lost", message).help(help));
     }
-    if found.is_empty() { Ok(()) } else { Err(found) }
+    found
 }
 
 /// What is done with an instance that is wanted.
@@ -51,6 +53,12 @@ pub(super) fn wanted(app: &App, slot: &Slot, spec: InstanceSpec, observed: &Obse
         layer: app.layer,
     };
     let Some(record) = record else { return planned };
+    if is_lost(&slot.name, observed) {
+        planned.spec = record.spec.clone();
+        planned.action = Action::Keep;
+        planned.new_package = false;
+        return planned;
+    }
     if record.spec.host != planned.spec.host {
         planned.action = Action::Move {
             from: record.spec.host.clone(),

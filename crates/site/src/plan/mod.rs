@@ -29,10 +29,8 @@ use crate::{
 /// refused by whoever executes it. The same input gives the byte-identical plan.
 ///
 /// # Errors
-/// Instances that no host takes, with the rule each host breaks; stores whose data was on a host
-/// that is gone; templates that cannot be rendered with the real addresses.
+/// Instances that no host takes, with the rule each host breaks; templates that cannot be rendered with the real addresses.
 pub fn plan(desired: &Desired, observed: &Observed, parent: u64) -> Result<Plan, Vec<Diagnostic>> {
-    decide::stores_on_dead_hosts(desired, observed)?;
     let topology = slots::slots(desired, observed)?;
     let specs = specs(desired, &topology)?;
     let apps = apps(desired);
@@ -41,7 +39,10 @@ pub fn plan(desired: &Desired, observed: &Observed, parent: u64) -> Result<Plan,
         let planned = decide::wanted(app, slot, spec, observed);
         instances.insert(slot.name.clone(), planned);
     }
-    let removal = decide::removals(&instances, observed);
+    let mut removal = decide::removals(&instances, observed);
+    removal
+        .warnings
+        .extend(decide::lost_stores(desired, observed));
     instances.extend(removal.planned);
     let steps = steps::steps(&desired.site, &instances, &apps, observed);
     let (expected_ms, critical_path) = path::critical(&steps);

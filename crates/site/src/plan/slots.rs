@@ -3,7 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use wright_model::{ByteSize, Capacity, CpuShare, Diagnostic, Host, HostState, Limits, Name};
 use wright_placement::{HostOffer, Refusal, Rule, Spread, Want, place};
 
-use super::types::{Observed, PlannedHost};
+use super::{
+    decide,
+    types::{Observed, PlannedHost},
+};
 use crate::{
     desired::{App, Desired, Place, PortWant},
     render::{Slot, Topology},
@@ -104,6 +107,9 @@ pub(super) fn slots(desired: &Desired, observed: &Observed) -> Result<Topology, 
                 let help = "rename one of the apps";
                 return Err(vec![app.place.error("duplicate-app", message).help(help)]);
             }
+            if decide::is_lost(&name, observed) {
+                continue;
+            }
             let pinned = pin(&name, observed, &hosts);
             wants.push(want(app, name, pinned));
         }
@@ -133,11 +139,33 @@ pub(super) fn slots(desired: &Desired, observed: &Observed) -> Result<Topology, 
         };
         topology.entry(app.name.clone()).or_default().push(slot);
     }
+    for (name, (app, ordinal)) in of_instance
+        .iter()
+        .filter(|(name, _)| decide::is_lost(name, observed))
+    {
+        topology
+            .entry(app.name.clone())
+            .or_default()
+            .extend(slot_there(name, *ordinal, observed));
+    }
     for slots in topology.values_mut() {
         slots.sort_by_key(|slot| slot.ordinal);
     }
     auto_ports(desired, observed, &hosts, &mut topology)?;
     Ok(topology)
+}
+
+/// The slot of an instance as it is recorded.
+fn slot_there(name: &Name, ordinal: u32, observed: &Observed) -> Option<Slot> {
+    let spec = &observed.records.get(name)?.spec;
+    let (host, address, ports) = (spec.host.clone(), spec.address, spec.ports.clone());
+    Some(Slot {
+        name: name.clone(),
+        ordinal,
+        host,
+        address,
+        ports,
+    })
 }
 
 fn fixed(app: &App) -> impl Iterator<Item = (Name, u16)> {
