@@ -211,6 +211,22 @@ fn data_on_a_dead_host_is_given_up_only_by_an_operator() {
 }
 
 #[test]
+fn a_repair_goes_by_what_stood_last_and_not_by_a_wish_that_failed() {
+    let bed = Bed::start(3);
+    let web = App::new("web", 8102).instances(2);
+    assert!(bed.up(&Site::new(vec![web.clone()])).ok);
+    let broken = web.line("never-ready").within("1s");
+    assert!(!bed.up(&Site::new(vec![broken])).ok);
+    let host = bed.instance("web-1")["record"]["spec"]["host"].clone();
+    bed.must(&["host", "kill", host.as_str().unwrap()]);
+    bed.eventually("repaired", |bed| {
+        let web = bed.instance("web-1");
+        web["record"]["spec"]["host"] != host && web["status"]["phase"] == "ready"
+    });
+    bed.finish();
+}
+
+#[test]
 fn a_site_whose_hosts_are_all_dead_can_be_taken_down() {
     let bed = Bed::start(2);
     let site = Site::new(vec![App::new("web", 8102).instances(2)]);

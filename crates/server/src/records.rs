@@ -36,9 +36,10 @@ pub struct SiteRecord {
     /// Whether its take-down was asked for.
     #[serde(default)]
     pub going: bool,
-    /// Whether a build of it once succeeded: its stores may hold data that counts.
+    /// The files of its last job that succeeded: what a repair goes by, for what was asked later
+    /// failed and was taken back.
     #[serde(default)]
-    pub served: bool,
+    pub stood: Option<Digest>,
     /// The job, by its plan's number, whose end was last seen to.
     #[serde(default)]
     pub concluded: Option<(JobId, u64)>,

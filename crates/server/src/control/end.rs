@@ -114,7 +114,9 @@ impl Control {
                 ));
             }
             (_, state) => {
-                record.served |= state == JobState::Succeeded;
+                if state == JobState::Succeeded {
+                    record.stood = Some(record.bundle);
+                }
                 // Who cancels a take-down wants the site to stay.
                 record.going &= state != JobState::Cancelled;
                 record.concluded = conclusion;

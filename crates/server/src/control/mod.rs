@@ -280,7 +280,7 @@ impl Control {
             plan: known.as_ref().map_or(0, |known| known.plan) + 1,
             apps: context.apps,
             going,
-            served: known.is_some_and(|known| known.served),
+            stood: known.and_then(|known| known.stood),
             concluded: None,
             unrepaired: String::new(),
         };
@@ -297,10 +297,10 @@ impl Control {
             return Ok(());
         };
         let bundle = records::put_bundle(&self.store, bundle).await?;
-        if record.bundle == bundle && !record.going {
+        if record.stood == Some(bundle) && record.bundle == bundle && !record.going {
             return Ok(());
         }
-        (record.bundle, record.going) = (bundle, false);
+        (record.bundle, record.stood, record.going) = (bundle, Some(bundle), false);
         record.apps.clone_from(&plan.apps);
         self.inventory
             .put_as(kind::SITE, plan.site.as_str(), &record)

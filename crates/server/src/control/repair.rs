@@ -163,7 +163,7 @@ impl Control {
         record: &SiteRecord,
         host: &Name,
     ) -> Result<(), ControlError> {
-        let bundle = &records::bundle(&self.store, record.bundle).await?;
+        let bundle = &records::bundle(&self.store, record.stood.unwrap_or(record.bundle)).await?;
         let (desired, plan, before) = self.plan_now(bundle).await?;
         let lost: Vec<_> = plan
             .warnings

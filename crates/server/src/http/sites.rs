@@ -84,7 +84,7 @@ pub async fn list(State(rooms): Shared) -> Result<Json<Vec<SiteLine>>, Refusal> 
         site,
         job: record.job,
         plan: record.plan,
-        served: record.served,
+        served: record.stood.is_some(),
     };
     Ok(Json(sites.into_iter().map(line).collect()))
 }
