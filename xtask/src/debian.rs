@@ -1,4 +1,4 @@
-//! The Debian packages that the middleware's programs are taken from.
+//! The Debian packages that the middleware's programs are taken from, and the store's cluster.
 
 use std::{
     fs, io,
@@ -10,12 +10,14 @@ use std::{
 use crate::{Result, run};
 
 /// What is needed: any one of each line.
-const NEEDED: [&[&str]; 5] = [
+const NEEDED: [&[&str]; 7] = [
     &["postgresql-15"],
     &["redis-server"],
     &["nats-server"],
     &["nginx-light", "nginx-core", "nginx-full", "nginx-extras"],
     &["libnss-wrapper"],
+    &["etcd-server"],
+    &["etcd-client"],
 ];
 /// Asked by `invoke-rc.d` whether it may start a service; 101 is no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// The number of a commit; 0 is the empty store before the first.
+/// The number of a commit. The empty store before the first has the lowest: 0, in etcd 1.
 pub type Revision = u64;
 
 /// The longest key, in bytes.
@@ -218,7 +218,8 @@ pub enum StoreError {
         /// Why, and what would do.
         reason: String,
     },
-    /// The disk or the cluster failed.
+    /// The disk or the cluster failed. A commit may have been made only where the text says that
+    /// this is not known.
     #[error("the store failed: {0}")]
     Engine(String),
     /// The store was closed.
@@ -261,7 +262,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// The newest revision.
     async fn revision(&self) -> Result<Revision, StoreError>;
 
-    /// A new lease that ends after `ttl_seconds` unless kept alive.
+    /// A new lease that ends after `ttl_seconds`, or a little later, unless kept alive.
     async fn lease_grant(&self, ttl_seconds: u32) -> Result<LeaseId, StoreError>;
 
     /// Starts the lease's time anew.

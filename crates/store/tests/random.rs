@@ -1,4 +1,4 @@
-//! Random operations on the embedded engine and on the model: both answer the same.
+//! Random operations on each engine and on the model: all answer the same.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,11 +12,15 @@ mod model;
 use bytes::Bytes;
 use model::{Answer, Model};
 use proptest::prelude::*;
-use tempfile::TempDir;
-use wright_store::{Guard, LeaseId, Operation, Range, Revision, SharedStore, StoreError, open};
+use wright_store::{
+    Guard, LeaseId, Operation, Range, Revision, SharedStore, StoreError, conformance::EtcdCluster,
+    open,
+};
 
-/// How many leases a run may grant; numbers up to this are used whether granted or not.
+/// Leases are numbered by their grants; numbers up to this are used whether granted or not.
 const LEASES: u64 = 3;
+/// A lease that no engine ever grants.
+const NO_LEASE: LeaseId = LeaseId(i64::MAX as u64 - 1);
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -89,19 +93,42 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-async fn open_in(directory: &TempDir) -> SharedStore {
-    open(&format!("file:{}", directory.path().display()))
-        .await
-        .unwrap()
+/// Puts the engine's leases and revisions where the action has numbers.
+fn name(operation: Operation, leases: &[LeaseId]) -> Operation {
+    match operation {
+        Operation::Put { key, value, lease } => Operation::Put {
+            key,
+            value,
+            lease: lease.map(|number| granted(leases, number)),
+        },
+        other => other,
+    }
 }
 
-fn share(of: Revision, share: u8) -> Revision {
-    of * u64::from(share) / 255
+fn granted(leases: &[LeaseId], number: LeaseId) -> LeaseId {
+    let index = usize::try_from(number.0).unwrap() - 1;
+    leases.get(index).copied().unwrap_or(NO_LEASE)
 }
 
-async fn act(store: &SharedStore, model: &mut Model, action: Action) {
+fn named(guard: Guard, model: &Model) -> Guard {
+    match guard {
+        Guard::Modified(key, 0) => Guard::Modified(key, 0),
+        Guard::Modified(key, number) => Guard::Modified(key, model.revision(number)),
+        other => other,
+    }
+}
+
+async fn act(store: &SharedStore, model: &mut Model, leases: &mut Vec<LeaseId>, action: Action) {
     match action {
         Action::Commit(guards, operations) => {
+            let guards: Vec<_> = guards
+                .into_iter()
+                .map(|guard| named(guard, model))
+                .collect();
+            let operations = operations
+                .into_iter()
+                .map(|operation| name(operation, leases));
+            let operations: Vec<_> = operations.collect();
             let wanted = model.commit(&guards, &operations);
             let answer = match store.commit(guards, operations).await {
                 Ok(revision) => Answer::Done(revision),
@@ -112,7 +139,7 @@ async fn act(store: &SharedStore, model: &mut Model, action: Action) {
             assert_eq!(answer, wanted);
         }
         Action::Read(range, limit, at) => {
-            let at = at.map(|at| share(model.newest(), at));
+            let at = at.map(|at| model.share(at));
             let page = match store.range(range.clone(), limit, at).await {
                 Ok(page) => page,
                 Err(StoreError::Compacted { asked, oldest }) => {
@@ -127,16 +154,18 @@ async fn act(store: &SharedStore, model: &mut Model, action: Action) {
             wanted.truncate(if limit == 0 { usize::MAX } else { limit });
             assert_eq!(page.entries, wanted);
         }
-        Action::Watch(range, after) => {
-            watched(store, model, range, share(model.newest(), after)).await
-        }
+        Action::Watch(range, after) => watched(store, model, range, model.share(after)).await,
         Action::Compact(before) => {
-            let before = share(model.newest(), before);
+            let before = model.share(before);
             store.compact(before).await.unwrap();
             model.oldest = model.oldest.max(before);
         }
-        Action::Grant => drop(model.leases.insert(store.lease_grant(3600).await.unwrap())),
-        Action::Revoke(lease) => {
+        Action::Grant => {
+            leases.push(store.lease_grant(3600).await.unwrap());
+            model.leases.extend(leases.last());
+        }
+        Action::Revoke(number) => {
+            let lease = granted(leases, number);
             assert_eq!(store.lease_revoke(lease).await.is_ok(), model.revoke(lease))
         }
         Action::Reopen => unreachable!("done by the caller"),
@@ -152,36 +181,70 @@ async fn watched(store: &SharedStore, model: &Model, range: Range, after: Revisi
         Err(error) => panic!("{error}"),
     };
     for changes in wanted {
-        assert_eq!(watch.next().await.unwrap().unwrap(), changes);
+        match watch.next().await.unwrap() {
+            Ok(found) => assert_eq!(found, changes),
+            // An engine may say so only now.
+            Err(StoreError::Compacted { .. }) => return assert!(after < model.oldest),
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
-async fn run(actions: Vec<Action>) {
-    let directory = tempfile::tempdir().unwrap();
-    let (mut store, mut model) = (open_in(&directory).await, Model::new());
+/// An engine's store by its URL, also after it was closed and opened again; `check` is called while
+/// nobody has it open.
+async fn run(actions: Vec<Action>, url: &str, check: impl Fn(&Model)) {
+    let mut store = open(url).await.unwrap();
+    let (mut model, mut leases) = (Model::new(store.revision().await.unwrap()), Vec::new());
     for action in actions {
         if let Action::Reopen = action {
             drop(store);
-            wright_store::check(directory.path()).unwrap();
-            store = open_in(&directory).await;
+            check(&model);
+            store = open(url).await.unwrap();
         } else {
-            act(&store, &mut model, action).await;
+            act(&store, &mut model, &mut leases, action).await;
         }
         assert_eq!(store.revision().await.unwrap(), model.newest());
     }
     watched(&store, &model, Range::prefix(""), model.oldest).await;
-    let summary = wright_store::check(directory.path()).unwrap();
-    assert_eq!(
-        (summary.newest, summary.oldest),
-        (model.newest(), model.oldest)
-    );
+    drop(store);
+    check(&model);
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    proptest::collection::vec(action(), 1..60)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_answers_as_the_model_does(actions in proptest::collection::vec(action(), 1..60)) {
-        tokio::runtime::Runtime::new().unwrap().block_on(run(actions));
+    fn the_embedded_engine_answers_as_the_model_does(actions in actions()) {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file:{}", directory.path().display());
+        let check = |model: &Model| {
+            let summary = wright_store::check(directory.path()).unwrap();
+            assert_eq!((summary.newest, summary.oldest), (model.newest(), model.oldest));
+        };
+        tokio::runtime::Runtime::new().unwrap().block_on(run(actions, &url, check));
     }
+}
+
+/// Each case has a prefix of its own in one cluster.
+#[test]
+fn the_etcd_engine_answers_as_the_model_does() {
+    let cluster = EtcdCluster::start(1, &[]).unwrap();
+    let cases = std::sync::atomic::AtomicU32::new(0);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 32,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let answered = runner.run(&actions(), |actions| {
+        let case = cases.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let url = format!("{}?prefix=case{case}/", cluster.url());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(run(actions, &url, |_| ()));
+        Ok(())
+    });
+    answered.unwrap();
 }

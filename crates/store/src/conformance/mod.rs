@@ -4,6 +4,7 @@
 //! panics where the engine breaks the contract, and answers an error where the engine fails.
 
 mod commits;
+mod etcd;
 mod leases;
 mod ranges;
 mod watches;
@@ -12,7 +13,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use self::{commits::*, leases::*, ranges::*, watches::*};
+pub use self::{
+    commits::*,
+    etcd::{EtcdCluster, EtcdMember, MAX_TXN_OPS},
+    leases::*,
+    ranges::*,
+    watches::*,
+};
 use crate::{Changes, Entry, Guard, Operation, Range, Revision, SharedStore, StoreError, Watch};
 
 /// What a check answers.
@@ -22,18 +29,35 @@ pub type Outcome = Result<(), StoreError>;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes one test of each check; `$open` is an async function that gives a guard (what must live as
-/// long as the store) and the store.
+/// long as the store) and the store. `$name on $open` makes one test of all checks, one after the
+/// other on one store, for engines that take long to open.
 #[macro_export]
 macro_rules! conformance_tests {
-    ($open:path: $($check:ident)*) => {$(
+    ($open:path) => {
+        $crate::conformance_tests! { @all each $open }
+    };
+    ($name:ident on $open:path) => {
+        $crate::conformance_tests! { @all $name $open }
+    };
+    (@each $open:path: $($check:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn $check() {
             let (_kept, store) = $open().await;
             $crate::conformance::$check(store).await.unwrap();
         }
     )*};
-    ($open:path) => {
-        $crate::conformance_tests! { $open:
+    (@$name:ident $open:path: $($check:ident)*) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $name() {
+            let (_kept, store) = $open().await;
+            $(
+                println!("{}", stringify!($check));
+                $crate::conformance::$check(store.clone()).await.unwrap();
+            )*
+        }
+    };
+    (@all $how:ident $open:path) => {
+        $crate::conformance_tests! { @$how $open:
             a_key_has_its_value_and_where_it_came_from
             a_removed_key_begins_anew
             the_last_operation_on_a_key_of_a_commit_wins

@@ -34,34 +34,17 @@ use self::{
     write::{Commands, Request},
 };
 use crate::{
-    Entry, Guard, LeaseId, MAX_KEY, MAX_OPERATIONS, MAX_VALUE, Operation, Page, Range, Revision,
-    SharedStore, Store, StoreError, Watch,
+    Entry, Guard, LeaseId, Operation, Page, Range, Revision, Store, StoreError, Watch, limits,
 };
 
 /// The name of the database file in the store's directory.
 const FILE: &str = "store.db";
 
-/// Opens a store by its URL: `file:DIR`.
-///
-/// # Errors
-/// Where the URL names no engine, another process has the directory, or it cannot be used.
-pub async fn open(url: &str) -> Result<SharedStore, StoreError> {
-    let refuse = |reason: &str| StoreError::Open {
-        url: url.to_owned(),
-        reason: reason.to_owned(),
-    };
-    if url.starts_with("etcd:") {
-        return Err(refuse(
-            "this version has no etcd engine; `file:DIR` keeps the store in a directory",
-        ));
-    }
-    let directory = url
-        .strip_prefix("file:")
-        .filter(|directory| !directory.is_empty());
-    let directory = PathBuf::from(directory.ok_or_else(|| refuse("`file:DIR` was expected"))?);
+/// Opens the store in a directory; the URL is what it was asked for by.
+pub(crate) async fn open(directory: PathBuf, url: &str) -> Result<LocalStore, StoreError> {
     let url = url.to_owned();
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(&directory, &url)).await;
-    Ok(Arc::new(opened.map_err(engine)??))
+    opened.map_err(engine)?
 }
 
 /// An error of the engine beneath.
@@ -71,7 +54,7 @@ fn engine(error: impl std::fmt::Display) -> StoreError {
 
 /// The commands come first: the writer has ended before the lock is given up.
 #[derive(Debug)]
-struct LocalStore {
+pub(crate) struct LocalStore {
     commands: Commands,
     readers: Arc<Readers>,
     recent: Arc<Recent>,
@@ -106,40 +89,6 @@ impl LocalStore {
     }
 }
 
-fn within_limits(guards: &[Guard], operations: &[Operation]) -> Result<(), StoreError> {
-    let limit = |what, size, limit| {
-        if size > limit {
-            Err(StoreError::TooLarge { what, size, limit })
-        } else {
-            Ok(())
-        }
-    };
-    limit(
-        "the number of guards and operations of a commit",
-        guards.len() + operations.len(),
-        MAX_OPERATIONS,
-    )?;
-    for guard in guards {
-        let (Guard::Absent(key)
-        | Guard::Exists(key)
-        | Guard::Modified(key, _)
-        | Guard::Version(key, _)
-        | Guard::Value(key, _)) = guard;
-        limit("a key, in bytes,", key.len(), MAX_KEY)?;
-    }
-    for operation in operations {
-        match operation {
-            Operation::Put { key, value, .. } => {
-                limit("a key, in bytes,", key.len(), MAX_KEY)?;
-                limit("a value, in bytes,", value.len(), MAX_VALUE)?;
-            }
-            Operation::Delete(key) => limit("a key, in bytes,", key.len(), MAX_KEY)?,
-            Operation::DeleteRange(_) => {}
-        }
-    }
-    Ok(())
-}
-
 #[async_trait]
 impl Store for LocalStore {
     async fn get(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
@@ -165,7 +114,7 @@ impl Store for LocalStore {
         guards: Vec<Guard>,
         operations: Vec<Operation>,
     ) -> Result<Revision, StoreError> {
-        within_limits(&guards, &operations)?;
+        limits::check(&guards, &operations)?;
         self.commands
             .ask(Request::Commit { guards, operations })
             .await

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::Changes;
+use crate::{Changes, SharedStore, open};
 
 crate::conformance_tests! { opened }
 
@@ -33,9 +33,9 @@ async fn everything(store: &SharedStore) -> Page {
 }
 
 #[tokio::test]
-async fn an_engine_that_this_version_has_not_is_refused_with_what_would_do() {
+async fn a_url_that_names_no_place_is_refused_with_what_would_do() {
     for (url, hint) in [
-        ("etcd://a:2379,b:2379", "`file:DIR`"),
+        ("etcd://a", "HOST:PORT"),
         ("file:", "`file:DIR`"),
         ("store", "`file:DIR`"),
         ("file:/dev/null/store", "Not a directory"),

@@ -17,27 +17,41 @@ pub enum Answer {
 
 #[derive(Debug)]
 pub struct Model {
-    /// The state at each revision, from 0.
+    /// The revision of the first state.
+    first: Revision,
+    /// The state at each revision, from the first.
     states: Vec<State>,
     pub leases: BTreeSet<LeaseId>,
     pub oldest: Revision,
 }
 
 impl Model {
-    pub fn new() -> Self {
+    /// Empty at a revision.
+    pub fn new(first: Revision) -> Self {
         Model {
+            first,
             states: vec![State::new()],
             leases: BTreeSet::new(),
-            oldest: 0,
+            oldest: first,
         }
     }
 
     pub fn newest(&self) -> Revision {
-        self.states.len() as Revision - 1
+        self.first + self.states.len() as Revision - 1
+    }
+
+    /// The revision that is a share (of 255) of the way from the first to the newest.
+    pub fn share(&self, share: u8) -> Revision {
+        self.first + (self.newest() - self.first) * u64::from(share) / 255
+    }
+
+    /// A revision counted from the first.
+    pub fn revision(&self, number: u64) -> Revision {
+        self.first + number
     }
 
     fn state(&self, revision: Revision) -> &State {
-        &self.states[usize::try_from(revision).unwrap()]
+        &self.states[usize::try_from(revision - self.first).unwrap()]
     }
 
     pub fn commit(&mut self, guards: &[Guard], operations: &[Operation]) -> Answer {
