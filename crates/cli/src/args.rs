@@ -378,4 +378,14 @@ pub enum StoreCommand {
     /// Copy the store while it is in use.
     #[command(after_help = "Example:\n  wright store backup wright-backup.db")]
     Backup { file: PathBuf },
+    /// Copy a store that no server uses into an empty one: keys and values, not history and leases.
+    #[command(
+        after_help = "Example:\n  wright store copy file:.wright/store etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379"
+    )]
+    Copy {
+        /// `file:DIR` or `etcd://HOST:PORT,…`.
+        from: String,
+        /// `file:DIR` or `etcd://HOST:PORT,…`, with nothing in it.
+        to: String,
+    },
 }

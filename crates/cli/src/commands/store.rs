@@ -17,6 +17,10 @@ pub fn run(data: &Path, command: StoreCommand) -> Result<(), Failure> {
             wright_store::backup(&directory, &file).map_err(failed)?;
             output::say(&format!("the store was copied to {}", file.display()));
         }
+        StoreCommand::Copy { from, to } => {
+            let copied = super::roles::runtime()?.block_on(wright_store::copy(&from, &to));
+            output::say(&copied.map_err(failed)?.to_string());
+        }
     }
     Ok(())
 }
