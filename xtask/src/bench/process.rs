@@ -38,6 +38,13 @@ pub fn cpu(process: &Process) -> Duration {
     })
 }
 
+/// The CPU time, user and system, of a process alone.
+pub fn own_cpu(process: &Process) -> Duration {
+    process
+        .stat()
+        .map_or(Duration::ZERO, |stat| time(stat.utime + stat.stime))
+}
+
 /// The CPU time of a site's whole process tree over a while: everything that runs below a directory,
 /// and the commands that this process has run meanwhile.
 ///

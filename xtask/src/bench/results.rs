@@ -4,7 +4,7 @@ use std::fs;
 
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
-use procfs::{CpuInfo, Current as _, Meminfo};
+use procfs::{CpuInfo, Current as _, LoadAverage, Meminfo};
 use serde::Serialize;
 
 use crate::{Result, run};
@@ -132,10 +132,12 @@ pub struct Machine {
     cores: usize,
     memory_mib: u64,
     kernel: String,
+    /// The load average of the minute before: how many other processes wanted to run.
+    load_before: f32,
 }
 
 impl Machine {
-    /// This one.
+    /// This one, before anything is measured.
     ///
     /// # Errors
     /// Where `/proc` does not say.
@@ -148,6 +150,7 @@ impl Machine {
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
                 .trim()
                 .to_owned(),
+            load_before: LoadAverage::current()?.one,
         })
     }
 }

@@ -31,6 +31,7 @@ struct Measured {
 
 /// Measures in turns, so that a machine that gets slower gets slower for all.
 pub async fn site(runs: usize) -> Result {
+    let machine = Machine::this()?;
     let archives = packages::prepare().await?;
     debian::ensure_any(&[&["ansible-core"], &["zstd"]]).await?;
     let work = run::data().with_file_name("wright-bench");
@@ -52,7 +53,7 @@ pub async fn site(runs: usize) -> Result {
     let results = Results {
         bench: "site",
         date: Timestamp::now(),
-        machine: Machine::this()?,
+        machine,
         peers: vec![Ansible::version().await?],
         rows: measured.rows(runs)?,
     };
@@ -260,6 +261,11 @@ fn cost(idle: &Idle) -> Vec<Row> {
             "idle agent, CPU, median of 8",
             "% of a core",
             idle.agents_cpu.clone(),
+        ),
+        Row::single(
+            "idle agent, CPU without check commands, largest of 8",
+            "% of a core",
+            largest(idle.agents_own_cpu.iter().copied()),
         ),
         Row::single(
             "idle server, resident memory",

@@ -65,8 +65,10 @@ pub struct Build {
 pub struct Idle {
     /// The agents' memory.
     pub agents: Vec<Memory>,
-    /// The agents' CPU time, in percent of a core.
+    /// The agents' CPU time, in percent of a core, with that of the check commands they run.
     pub agents_cpu: Vec<f64>,
+    /// The same without the commands.
+    pub agents_own_cpu: Vec<f64>,
     /// The server's memory.
     pub server: Memory,
     /// The server's CPU time, in percent of a core.
@@ -138,20 +140,22 @@ impl Bench {
     pub async fn idle(&self) -> Result<Idle> {
         tokio::time::sleep(IDLE).await;
         let (agents, server) = self.processes()?;
-        let share = |before: Duration, process: &Process| {
-            let used = process::cpu(process).saturating_sub(before);
-            100.0 * used.as_secs_f64() / IDLE.as_secs_f64()
+        let share = |used: Duration| 100.0 * used.as_secs_f64() / IDLE.as_secs_f64();
+        let agents_cpu = |of: fn(&Process) -> Duration| agents.iter().map(of).collect::<Vec<_>>();
+        let shares = |before: &[Duration], of: fn(&Process) -> Duration| {
+            let used = agents_cpu(of)
+                .into_iter()
+                .zip(before)
+                .map(|(now, before)| now.saturating_sub(*before));
+            used.map(share).collect()
         };
-        let before: Vec<_> = agents.iter().map(process::cpu).collect();
+        let (before, own_before) = (agents_cpu(process::cpu), agents_cpu(process::own_cpu));
         let server_before = process::cpu(&server);
         tokio::time::sleep(IDLE).await;
         Ok(Idle {
-            agents_cpu: agents
-                .iter()
-                .zip(before)
-                .map(|(agent, before)| share(before, agent))
-                .collect(),
-            server_cpu: share(server_before, &server),
+            agents_cpu: shares(&before, process::cpu),
+            agents_own_cpu: shares(&own_before, process::own_cpu),
+            server_cpu: share(process::cpu(&server).saturating_sub(server_before)),
             agents: agents.iter().map(process::memory).collect::<Result<_>>()?,
             server: process::memory(&server)?,
         })
