@@ -3,6 +3,9 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto/agent.proto");
     let files = protox::compile(["proto/agent.proto"], ["proto"])?;
-    tonic_prost_build::configure().compile_fds(files)?;
+    // Shared by the streams of all agents, not copied for each.
+    tonic_prost_build::configure()
+        .bytes(".wright.agent.v1.Table.body")
+        .compile_fds(files)?;
     Ok(())
 }

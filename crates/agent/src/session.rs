@@ -216,7 +216,9 @@ impl Tables for Services {
     }
 
     fn replace(&self, table: &wire::Table) -> bool {
-        match Table::from_json(&table.body) {
+        let json = table.unpack().map_err(|error| error.to_string());
+        let read = json.and_then(|json| Table::from_json(&json).map_err(|error| error.to_string()));
+        match read {
             Ok(services) => {
                 if let Err(error) = Services::replace(self, services) {
                     tracing::warn!(%error, "the service table is not on disk");

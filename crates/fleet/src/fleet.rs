@@ -128,6 +128,13 @@ impl Fleet {
         sessions.map(|(host, session)| session.view(host)).collect()
     }
 
+    /// How many agents are connected.
+    pub fn connected(&self) -> usize {
+        let state = self.0.state();
+        let seats = state.seats.values();
+        seats.filter(|seat| seat.session.is_some()).count()
+    }
+
     /// Whether a host's agent is connected.
     pub fn is_connected(&self, host: &str) -> bool {
         self.0

@@ -12,7 +12,7 @@ use crate::{error::NotApplied, fleet::Fleet};
 /// A table as it is sent.
 pub(crate) struct Published {
     table: Table,
-    body: Vec<u8>,
+    message: wire::Table,
     /// The newest revision that it is right for; at least `table.revision`.
     covers: u64,
 }
@@ -24,41 +24,46 @@ impl Published {
     }
 
     pub(crate) fn message(&self) -> wire::Table {
-        wire::Table {
-            revision: self.table.revision,
-            body: self.body.clone(),
-        }
+        self.message.clone()
     }
 }
 
 impl Fleet {
     /// Sends a table to every agent, now and whenever one connects. An agent that is slow gets the
     /// newest only. A table that serves the same as the last one is not sent again: the last one
-    /// counts as its revision, too.
-    pub fn publish(&self, table: &Table) {
-        let body = match table.to_json() {
-            Ok(body) => body,
-            Err(error) => return tracing::error!(%error, "the service table cannot be written"),
-        };
-        self.0.table.send_if_modified(|last| {
-            let same = last.as_ref().filter(|last| last.table.serves_same(table));
-            let next = match same {
-                Some(last) => Published {
-                    table: last.table.clone(),
-                    body: last.body.clone(),
-                    covers: table.revision.max(last.covers),
-                },
-                None => Published {
+    /// counts as its revision, too. Answers with how many bytes go to agents now, together.
+    pub fn publish(&self, table: &Table) -> usize {
+        let known = self.0.table.borrow().clone();
+        let same = known.filter(|last| last.table.serves_same(table));
+        let send = same.is_none();
+        let next = match same {
+            Some(last) => Published {
+                table: last.table.clone(),
+                message: last.message.clone(),
+                covers: table.revision.max(last.covers),
+            },
+            None => {
+                let json = match table.to_json() {
+                    Ok(json) => json,
+                    Err(error) => {
+                        tracing::error!(%error, "the service table cannot be written");
+                        return 0;
+                    }
+                };
+                Published {
                     table: table.clone(),
-                    body,
+                    message: wire::Table::pack(table.revision, json),
                     covers: table.revision,
-                },
-            };
-            let send = same.is_none();
+                }
+            }
+        };
+        let size = next.message.body.len();
+        self.0.table.send_if_modified(|last| {
             *last = Some(Arc::new(next));
             send
         });
         self.0.progress.send_replace(());
+        if send { size * self.connected() } else { 0 }
     }
 
     /// Waits until a table of this revision or a later one is published and every agent that is

@@ -30,7 +30,7 @@ fn table(revision: u64, port: u64, endpoints: usize) -> Table {
 
 async fn next_table(agent: &mut Agent) -> Table {
     match agent.next().await {
-        Some(Message::Table(table)) => Table::from_json(&table.body).unwrap(),
+        Some(Message::Table(table)) => Table::from_json(&table.unpack().unwrap()).unwrap(),
         other => panic!("a table was expected, not {other:?}"),
     }
 }

@@ -216,6 +216,24 @@ impl Inventory {
         ))
     }
 
+    /// Every change of two kinds' resources after a revision, in one order; also of the kinds whose
+    /// names are between those of the two.
+    ///
+    /// # Errors
+    /// Where the store fails, or the revision is no longer kept.
+    pub async fn watch_both(
+        &self,
+        first: &str,
+        last: &str,
+        after: Revision,
+    ) -> Result<ResourceWatch, InventoryError> {
+        let range = Range {
+            start: resource::kind_range(first).start,
+            end: resource::kind_range(last).end,
+        };
+        Ok(ResourceWatch::new(self.store.watch(range, after).await?))
+    }
+
     /// Reads a whole range at one revision, page by page; which revision.
     pub(crate) async fn read(
         &self,

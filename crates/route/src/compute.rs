@@ -14,8 +14,8 @@ impl Table {
     /// `statuses` is the last thing heard of each instance. An instance whose agent is away keeps
     /// the health it had; one of which nothing was heard yet (after a restart of the server) was
     /// ready when its record was written and counts as ready.
-    pub fn from_instances(
-        records: &[InstanceRecord],
+    pub fn from_instances<'a>(
+        records: impl IntoIterator<Item = &'a InstanceRecord>,
         statuses: &BTreeMap<InstanceId, InstanceStatus>,
         dead_hosts: &BTreeSet<Name>,
         revision: u64,

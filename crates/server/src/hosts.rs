@@ -17,7 +17,10 @@ use wright_inventory::{Event, Inventory, InventoryError, Put};
 use wright_model::{Host, HostState, Name};
 use wright_provision::Provider;
 
-use crate::records::{self, kind};
+use crate::{
+    records::{self, kind},
+    shelf::Roll,
+};
 
 /// How often lost hosts are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -35,6 +38,8 @@ pub struct Hosts {
     pub provider: Option<Arc<dyn Provider>>,
     /// How long a host may be lost.
     pub dead_after: Duration,
+    /// Who may call.
+    pub roll: Arc<Roll>,
     /// Told of every host that was given up.
     pub died: mpsc::UnboundedSender<Name>,
 }
@@ -177,6 +182,9 @@ impl Hosts {
         }
         if !operations.is_empty() {
             self.inventory.commit(operations).await?;
+        }
+        for (name, ..) in states.iter().filter(|of| of.1 == HostState::Dead) {
+            self.roll.strike(name);
         }
         Ok(())
     }

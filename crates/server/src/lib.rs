@@ -198,8 +198,9 @@ async fn start(settings: &Settings) -> Result<Server, ServerError> {
     let vault = Arc::new(
         Vault::open(store.clone(), &own.join("master.key")).map_err(doing("opening the vault"))?,
     );
+    let roll = Arc::new(shelf::Roll::new(inventory.clone()));
     let fleet = Fleet::new(
-        shelf::roster(inventory.clone()),
+        roll.clone(),
         shelf::archives(library.clone()),
         FleetSettings::default(),
     );
@@ -243,10 +244,10 @@ async fn start(settings: &Settings) -> Result<Server, ServerError> {
         fleet: fleet.clone(),
         provider,
         dead_after: settings.dead_after,
+        roll,
         died,
     };
     let routing = routing::Routing {
-        store: store.clone(),
         inventory,
         fleet: fleet.clone(),
     };

@@ -1,20 +1,33 @@
 //! The service table: computed from what is recorded and what agents see, published to every agent.
+//!
+//! Instances and hosts are watched, so that a change costs what has changed. A table goes to every
+//! agent, which costs the more the larger the site is: how often that may be follows from what the
+//! last one cost.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wright_fleet::{Fleet, FleetEvent};
-use wright_inventory::{Inventory, InventoryError};
-use wright_model::HostState;
+use wright_inventory::{Inventory, InventoryError, Resource, ResourceChange};
+use wright_model::{Host, HostState, InstanceId, InstanceRecord, InstanceStatus, Name};
 use wright_route::Table;
-use wright_store::SharedStore;
 
-use crate::records::{self, kind};
+use crate::records::kind;
+
+/// Tables may take this part of the time: after one that took a millisecond, nine pass.
+const PART: u32 = 10;
+/// What a server surely sends in a second, encryption included, bytes.
+const BYTES_A_SECOND: f64 = 400e6;
+/// No table is kept back for longer, whatever it costs.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// Keeps the agents' tables true.
 pub struct Routing {
-    /// Where the revision comes from.
-    pub store: SharedStore,
     /// Where instances are recorded.
     pub inventory: Arc<Inventory>,
     /// The agents.
@@ -24,65 +37,139 @@ pub struct Routing {
 impl Routing {
     /// Publishes a table after every change of an instance, its health or its host.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut health = self.fleet.subscribe();
         loop {
-            let watched = async {
-                let after = self.store.revision().await.map_err(InventoryError::from)?;
-                let instances = self.inventory.watch(kind::INSTANCE, after).await?;
-                let hosts = self.inventory.watch(kind::HOST, after).await?;
-                Ok::<_, InventoryError>((instances, hosts))
+            let why = tokio::select! {
+                () = shutdown.cancelled() => return,
+                kept = self.keep() => kept,
             };
-            let (mut instances, mut hosts) = match watched.await {
-                Ok(watches) => watches,
-                Err(error) => {
-                    tracing::error!(%error, "the service table cannot be kept; trying again");
-                    tokio::select! {
-                        () = shutdown.cancelled() => return,
-                        () = tokio::time::sleep(crate::PAUSE) => continue,
-                    }
-                }
-            };
-            loop {
-                if let Err(error) = self.publish().await {
-                    tracing::error!(%error, "the service table could not be made");
-                }
-                let again = tokio::select! {
+            if let Err(error) = why {
+                tracing::error!(%error, "the service table cannot be kept; trying again");
+                tokio::select! {
                     () = shutdown.cancelled() => return,
-                    change = instances.next() => matches!(change, Some(Ok(_))),
-                    change = hosts.next() => matches!(change, Some(Ok(_))),
-                    () = changed_health(&mut health) => true,
-                };
-                if !again {
-                    break;
+                    () = tokio::time::sleep(crate::PAUSE) => {}
                 }
             }
         }
     }
 
-    async fn publish(&self) -> Result<(), InventoryError> {
-        let revision = self.store.revision().await?;
-        let records = records::instances(&self.inventory).await?;
-        let dead: BTreeSet<_> = records::hosts(&self.inventory)
-            .await?
-            .into_iter()
-            .filter(|host| host.state == HostState::Dead)
-            .map(|host| host.name)
-            .collect();
-        let table = Table::from_instances(&records, &self.fleet.statuses(), &dead, revision);
-        self.fleet.publish(&table);
-        Ok(())
+    /// Follows what changes, until a watch falls behind or fails.
+    async fn keep(&self) -> Result<(), InventoryError> {
+        let mut health = self.fleet.subscribe();
+        let (instances, revision) = self.inventory.snapshot(kind::INSTANCE).await?;
+        let mut picture = Picture {
+            fleet: self.fleet.clone(),
+            records: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            revision,
+        };
+        for resource in instances {
+            picture.record(resource)?;
+        }
+        for resource in self.inventory.list(kind::HOST).await? {
+            picture.host(resource)?;
+        }
+        // One watch, so that a table has everything up to its revision. Hosts were read later: what
+        // changed meanwhile comes a second time and changes nothing.
+        let mut changes = self
+            .inventory
+            .watch_both(kind::HOST, kind::INSTANCE, revision)
+            .await?;
+        let (mut due, mut changed) = (Instant::now(), true);
+        loop {
+            tokio::select! {
+                change = changes.next() => match change {
+                    Some(change) => changed |= picture.resource_changed(change?)?,
+                    None => return Ok(()),
+                },
+                event = health.recv() => match event {
+                    Some(event) => changed |= picture.health_changed(&event),
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep_until(due), if changed => {
+                    let begun = Instant::now();
+                    changed = false;
+                    let sent = self.fleet.publish(&picture.table());
+                    let cost = begun.elapsed().as_secs_f64() + sent as f64 / BYTES_A_SECOND;
+                    let pause = Duration::from_secs_f64(cost).saturating_mul(PART - 1);
+                    due = Instant::now() + pause.min(LONGEST);
+                }
+            }
+        }
     }
 }
 
-/// Returns when an instance's status changed or an agent came.
-async fn changed_health(events: &mut wright_fleet::Subscription) {
-    loop {
-        match events.recv().await {
-            Some(FleetEvent::Status(_) | FleetEvent::Removed(_) | FleetEvent::Connected { .. }) => {
-                return;
+/// What tables are computed from, kept up to date.
+struct Picture {
+    fleet: Fleet,
+    records: BTreeMap<InstanceId, InstanceRecord>,
+    /// Of each recorded instance, what its host says.
+    statuses: BTreeMap<InstanceId, InstanceStatus>,
+    dead: BTreeSet<Name>,
+    /// The newest revision that is in it.
+    revision: u64,
+}
+
+impl Picture {
+    fn table(&self) -> Table {
+        let records = self.records.values();
+        Table::from_instances(records, &self.statuses, &self.dead, self.revision)
+    }
+
+    fn record(&mut self, resource: Resource) -> Result<(), InventoryError> {
+        let record: InstanceRecord = resource.body_as()?;
+        let id = record.spec.id.clone();
+        self.records.insert(id.clone(), record);
+        self.look(&id);
+        Ok(())
+    }
+
+    /// Asks what is seen of an instance where it is recorded to be: while it moves, another host may
+    /// still have it.
+    fn look(&mut self, id: &InstanceId) -> bool {
+        let Some(record) = self.records.get(id) else {
+            return self.statuses.remove(id).is_some();
+        };
+        let seen = self.fleet.status_on(record.spec.host.as_str(), id);
+        let phase = |status: Option<&InstanceStatus>| status.map(|status| status.phase);
+        let known = phase(self.statuses.get(id));
+        let changed = known != phase(seen.as_ref());
+        match seen {
+            Some(seen) => drop(self.statuses.insert(id.clone(), seen)),
+            None => drop(self.statuses.remove(id)),
+        }
+        changed
+    }
+
+    fn host(&mut self, resource: Resource) -> Result<bool, InventoryError> {
+        let host: Host = resource.body_as()?;
+        Ok(match host.state {
+            HostState::Dead => self.dead.insert(host.name),
+            _ => self.dead.remove(&host.name),
+        })
+    }
+
+    fn resource_changed(&mut self, change: ResourceChange) -> Result<bool, InventoryError> {
+        self.revision = self.revision.max(change.revision);
+        match (change.after, change.before) {
+            (Some(after), _) if after.kind == kind::HOST => return self.host(after),
+            (Some(after), _) if after.kind == kind::INSTANCE => self.record(after)?,
+            (None, Some(before)) if before.kind == kind::INSTANCE => {
+                let id = before.body_as::<InstanceRecord>()?.spec.id;
+                self.records.remove(&id);
+                self.statuses.remove(&id);
             }
-            Some(_) => {}
-            None => std::future::pending().await,
+            _ => return Ok(false),
+        }
+        // Also where it serves the same: whoever waits for the revision is to know it.
+        Ok(true)
+    }
+
+    fn health_changed(&mut self, event: &FleetEvent) -> bool {
+        match event {
+            FleetEvent::Status(status) => self.look(&status.id),
+            FleetEvent::Removed(id) => self.look(id),
+            _ => false,
         }
     }
 }

@@ -307,10 +307,10 @@ async fn lookups_are_answered_when_the_server_is_gone() {
     let body = br#"{ "revision": 812, "sites": { "shop": { "catalog": [
         { "instance": "catalog-1", "host": "h3", "address": "127.77.0.3", "ports": { "http": 8080 } }
     ] } } }"#;
-    line.send(to_agent::Message::Table(wire::Table {
-        revision: 812,
-        body: body.to_vec(),
-    }))
+    line.send(to_agent::Message::Table(wire::Table::pack(
+        812,
+        body.to_vec(),
+    )))
     .await;
     let applied = line.until(|message| match message {
         from_agent::Message::TableApplied(applied) => Some(applied.revision),
