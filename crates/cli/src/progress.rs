@@ -275,7 +275,8 @@ impl Screen {
     /// Shows the job as it is now.
     pub fn draw(&mut self, job: &JobView, now: Timestamp) {
         if !self.live {
-            return self.tell(job);
+            let all: Vec<usize> = (0..job.steps.len()).collect();
+            return self.tell(job, &all);
         }
         let (height, width) = self.term.size();
         let mut lines = frame(job, now, usize::from(width).saturating_sub(1).max(20));
@@ -293,10 +294,11 @@ impl Screen {
         }
     }
 
-    fn tell(&mut self, job: &JobView) {
-        let mut ended: Vec<&StepRecord> = job
-            .steps
+    /// A line for each of these steps that has ended, where there is no terminal to draw on.
+    pub fn tell(&mut self, job: &JobView, places: &[usize]) {
+        let mut ended: Vec<&StepRecord> = places
             .iter()
+            .filter_map(|place| job.steps.get(*place))
             .filter(|record| !record.dropped && record.ended_at.is_some())
             .collect();
         ended.sort_by_key(|record| record.ended_at);

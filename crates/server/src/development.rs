@@ -212,8 +212,7 @@ async fn take_down_sites(
 }
 
 async fn wait(rooms: &Rooms, job: JobId) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut news = rooms.engine.watch(job).await?;
-    while news.next().await.transpose()?.is_some() {}
+    rooms.engine.ended(job).await?;
     Ok(())
 }
 

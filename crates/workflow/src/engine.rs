@@ -7,9 +7,9 @@ use wright_store::{Guard, MAX_VALUE, Operation, Range, SharedStore, StoreError};
 
 use crate::plan::MAX_STEP;
 use crate::records::{
-    self, LIST, Meta, Planned, context_pieces, draft_key, from_json, into_commits, list_key, load,
-    load_meta, load_plan, meta_guard, meta_key, plan_pieces, plan_prefix, put_json, read_all,
-    subject_key,
+    self, LIST, Meta, Planned, SUBJECTS, context_pieces, draft_key, from_json, into_commits,
+    list_key, load, load_meta, load_plan, meta_guard, meta_key, plan_pieces, plan_prefix, put_json,
+    read_all, subject_key,
 };
 use crate::walk::Slots;
 use crate::watch::JobWatch;
@@ -368,6 +368,56 @@ impl Engine {
         Ok(load(self.shared.store.as_ref(), id).await?.view())
     }
 
+    /// A job without its steps.
+    ///
+    /// # Errors
+    /// [`JobError::Unknown`], or where the store fails.
+    pub async fn summary(&self, id: JobId) -> Result<JobSummary, JobError> {
+        Ok(load_meta(self.shared.store.as_ref(), id).await?.0.summary)
+    }
+
+    /// Waits for a job's end, without its steps; how it ended.
+    ///
+    /// # Errors
+    /// [`JobError::Unknown`], or where the store fails or is closed.
+    pub async fn ended(&self, id: JobId) -> Result<JobSummary, JobError> {
+        let store = &self.shared.store;
+        loop {
+            let after = store.revision().await?;
+            let summary = self.summary(id).await?;
+            if summary.state.is_final() {
+                return Ok(summary);
+            }
+            let mut changes = store.watch(Range::key(meta_key(id)), after).await?;
+            match changes.next().await {
+                None => return Err(StoreError::Closed.into()),
+                Some(Err(StoreError::Compacted { .. }) | Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The jobs that have not ended, newest first: at most one for each subject.
+    async fn unfinished(&self) -> Result<Vec<JobId>, JobError> {
+        let store = self.shared.store.as_ref();
+        let (entries, _) = read_all(store, Range::prefix(SUBJECTS), None).await?;
+        let ids = entries
+            .iter()
+            .filter_map(|entry| String::from_utf8_lossy(&entry.value).parse::<JobId>().ok());
+        let mut ids: Vec<JobId> = ids.collect();
+        ids.sort_by(|a, b| b.cmp(a));
+        Ok(ids)
+    }
+
+    async fn all(&self) -> Result<Vec<JobId>, JobError> {
+        let store = self.shared.store.as_ref();
+        let (entries, _) = read_all(store, Range::prefix(LIST), None).await?;
+        let ids = entries
+            .iter()
+            .filter_map(|entry| String::from_utf8_lossy(&entry.value).parse().ok());
+        Ok(ids.collect())
+    }
+
     /// At most `limit` jobs (0: all), newest first.
     ///
     /// # Errors
@@ -380,15 +430,16 @@ impl Engine {
         let store = self.shared.store.as_ref();
         let limit = if limit == 0 { usize::MAX } else { limit };
         let mut jobs = Vec::new();
-        // The index holds ids only: reading it whole is cheap, and metas are read until enough match.
-        let (entries, _) = read_all(store, Range::prefix(LIST), None).await?;
-        for entry in entries {
+        // The indexes hold ids only: reading them whole is cheap, and metas are read until enough
+        // match.
+        let ids = match filter.unfinished {
+            Some(true) => self.unfinished().await?,
+            _ => self.all().await?,
+        };
+        for id in ids {
             if jobs.len() >= limit {
                 break;
             }
-            let Ok(id) = String::from_utf8_lossy(&entry.value).parse::<JobId>() else {
-                continue;
-            };
             let Some(entry) = store.get(meta_key(id).as_bytes()).await? else {
                 continue;
             };

@@ -96,8 +96,9 @@ pub(crate) struct Planned {
 
 /// What became of a step: a [`StepRecord`] without its step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Status {
-    state: StepState,
+pub struct Status {
+    /// Where it is.
+    pub state: StepState,
     attempts: u32,
     failed_attempts: u32,
     undo_attempts: u32,
@@ -113,7 +114,7 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    pub fn of(record: &StepRecord) -> Self {
+    pub(crate) fn of(record: &StepRecord) -> Self {
         Status {
             state: record.state,
             attempts: record.attempts,
@@ -131,6 +132,7 @@ impl Status {
         }
     }
 
+    /// Makes a record say this of its step.
     pub fn apply(self, record: &mut StepRecord) {
         record.state = self.state;
         record.attempts = self.attempts;

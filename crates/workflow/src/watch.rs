@@ -1,11 +1,11 @@
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 use wright_store::{Changes, Range, SharedStore, StoreError, Watch};
 
 use crate::records::{Meta, Status, from_json, job_prefix, load, meta_key, step_prefix};
-use crate::{JobError, JobId, JobSummary, JobView, StepRecord};
+use crate::{JobError, JobId, JobSummary, JobView};
 
 /// One message of a [`JobWatch`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,9 +17,18 @@ pub enum JobDelta {
     Changed {
         /// The job as it is now.
         summary: Box<JobSummary>,
-        /// The steps that changed; matched by name.
-        steps: Vec<StepRecord>,
+        /// The steps that changed.
+        steps: Vec<StepChange>,
     },
+}
+
+/// What became of a step of the job that was told whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepChange {
+    /// The step's name.
+    pub name: String,
+    /// What became of it.
+    pub status: Status,
 }
 
 /// Follows one job through the store, whichever engine walks it; ends with the job.
@@ -29,7 +38,8 @@ pub struct JobWatch {
     id: JobId,
     changes: Watch,
     meta: Meta,
-    steps: HashMap<String, StepRecord>,
+    /// The names of the steps that were told.
+    steps: HashSet<String>,
     pending: Option<JobDelta>,
     /// Whether everything must be read anew.
     stale: bool,
@@ -43,7 +53,7 @@ impl JobWatch {
             .watch(Range::prefix(job_prefix(id)), loaded.revision)
             .await?;
         let meta = loaded.meta.clone();
-        let (steps, pending) = (HashMap::new(), None);
+        let (steps, pending) = (HashSet::new(), None);
         let mut watch = JobWatch {
             store,
             id,
@@ -62,7 +72,7 @@ impl JobWatch {
         self.steps = view
             .steps
             .iter()
-            .map(|record| (record.step.name.clone(), record.clone()))
+            .map(|record| record.step.name.clone())
             .collect();
         self.pending = Some(JobDelta::Whole(Box::new(view)));
     }
@@ -123,13 +133,13 @@ impl JobWatch {
                     return Ok(());
                 }
             } else if let Some(name) = after.key.strip_prefix(prefix.as_bytes()) {
-                let name = String::from_utf8_lossy(name);
-                let Some(record) = self.steps.get_mut(name.as_ref()) else {
+                let name = String::from_utf8_lossy(name).into_owned();
+                if !self.steps.contains(&name) {
                     self.stale = true;
                     return Ok(());
-                };
-                from_json::<Status>(&after.key, &after.value)?.apply(record);
-                steps.push(record.clone());
+                }
+                let status = from_json::<Status>(&after.key, &after.value)?;
+                steps.push(StepChange { name, status });
             }
         }
         if touched || !steps.is_empty() {

@@ -350,7 +350,7 @@ async fn a_watch_shows_the_whole_job_first_and_then_what_changes() {
     };
     let changed: Vec<_> = steps
         .iter()
-        .map(|record| (record.step.name.as_str(), record.state))
+        .map(|change| (change.name.as_str(), change.status.state))
         .collect();
     assert_eq!(changed, [(name.as_str(), StepState::Succeeded)]);
     b.ok();

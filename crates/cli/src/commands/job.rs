@@ -1,6 +1,6 @@
 //! `wright job …`
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -101,7 +101,7 @@ pub fn judge(job: &JobView) -> Result<(), Failure> {
 /// Follows a job to its end, over lost links and restarted servers.
 pub async fn watch(context: &Context, id: &str) -> Result<JobView, Failure> {
     let mut screen = Screen::new();
-    let mut job: Option<JobView> = None;
+    let mut job = Followed::default();
     let mut patience = 0;
     loop {
         match follow(context, id, &mut job, &mut screen, &mut patience).await {
@@ -124,7 +124,7 @@ pub async fn watch(context: &Context, id: &str) -> Result<JobView, Failure> {
 async fn follow(
     context: &Context,
     id: &str,
-    job: &mut Option<JobView>,
+    followed: &mut Followed,
     screen: &mut Screen,
     patience: &mut u32,
 ) -> Result<JobView, Failure> {
@@ -138,17 +138,17 @@ async fn follow(
                 };
                 *patience = 0;
                 let event = serde_json::from_str(&event?).map_err(|error| Failure::failed(error.to_string()))?;
-                take(job, event);
-                let Some(job) = job.as_ref() else { continue };
+                let changed = followed.take(event);
+                let Some(job) = &followed.job else { continue };
                 if job.summary.state.is_final() {
                     return Ok(job.clone());
                 }
                 if !screen.is_live() {
-                    screen.draw(job, Timestamp::now());
+                    screen.tell(job, &changed);
                 }
             }
             _ = tick.tick(), if screen.is_live() => {
-                if let Some(job) = job.as_ref() {
+                if let Some(job) = &followed.job {
                     screen.draw(job, Timestamp::now());
                 }
             }
@@ -156,21 +156,44 @@ async fn follow(
     }
 }
 
-fn take(job: &mut Option<JobView>, news: JobDelta) {
-    match news {
-        JobDelta::Whole(whole) => *job = Some(*whole),
-        JobDelta::Changed { summary, steps } => {
-            let Some(job) = job else { return };
-            job.summary = *summary;
-            for changed in steps {
-                match job
-                    .steps
-                    .iter_mut()
-                    .find(|record| record.step.name == changed.step.name)
-                {
-                    Some(record) => *record = changed,
-                    None => job.steps.push(changed),
+/// A job as it was told last.
+#[derive(Default)]
+struct Followed {
+    job: Option<JobView>,
+    /// The places of its steps, by name.
+    places: HashMap<String, usize>,
+}
+
+impl Followed {
+    /// Takes in what is new; the places of the steps that changed.
+    fn take(&mut self, news: JobDelta) -> Vec<usize> {
+        match news {
+            JobDelta::Whole(whole) => {
+                let names = whole.steps.iter().map(|record| record.step.name.clone());
+                self.places = names
+                    .enumerate()
+                    .map(|(place, name)| (name, place))
+                    .collect();
+                let all = (0..whole.steps.len()).collect();
+                self.job = Some(*whole);
+                all
+            }
+            JobDelta::Changed { summary, steps } => {
+                let Some(job) = &mut self.job else {
+                    return Vec::new();
+                };
+                job.summary = *summary;
+                let mut changed = Vec::with_capacity(steps.len());
+                for change in steps {
+                    let place = self.places.get(&change.name).copied();
+                    if let Some((place, record)) =
+                        place.and_then(|place| Some((place, job.steps.get_mut(place)?)))
+                    {
+                        change.status.apply(record);
+                        changed.push(place);
+                    }
                 }
+                changed
             }
         }
     }

@@ -57,8 +57,7 @@ impl Control {
         tokio::spawn(until_done("a job's end", move || {
             let (control, engine) = (control.clone(), engine.clone());
             async move {
-                let mut watch = engine.watch(job).await?;
-                while watch.next().await.transpose()?.is_some() {}
+                engine.ended(job).await?;
                 match control.upgrade() {
                     Some(control) => control.job_ended(job).await,
                     None => Ok(()),
@@ -70,7 +69,7 @@ impl Control {
     /// A job has ended: sees to its site, and to hosts that died while nobody could make its plan
     /// anew, for it was being undone.
     async fn job_ended(self: &Arc<Self>, job: JobId) -> Result<(), ControlError> {
-        let ended = self.engine.show(job).await?.summary;
+        let ended = self.engine.summary(job).await?;
         let Some(site) = site_of(&ended.subject) else {
             return Ok(());
         };
@@ -95,8 +94,8 @@ impl Control {
         let Some(job) = record.job else {
             return Ok(());
         };
-        let ended = match self.engine.show(job).await {
-            Ok(view) => view.summary,
+        let ended = match self.engine.summary(job).await {
+            Ok(summary) => summary,
             Err(JobError::Unknown(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };

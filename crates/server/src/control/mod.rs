@@ -368,7 +368,7 @@ impl Control {
         actor: &str,
     ) -> Result<JobSummary, ControlError> {
         let _one = self.planning.lock().await;
-        let site = end::site_of(&self.engine.show(job).await?.summary.subject);
+        let site = end::site_of(&self.engine.summary(job).await?.subject);
         if let Some(site) = &site {
             let record = records::site(&self.inventory, site).await?;
             let record = record.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
@@ -384,7 +384,7 @@ impl Control {
                 self.site_lost(site, &host.name).await?;
             }
         }
-        Ok(self.engine.show(job).await?.summary)
+        Ok(self.engine.summary(job).await?)
     }
 
     /// Jobs that have not ended.

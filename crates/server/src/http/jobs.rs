@@ -71,5 +71,5 @@ pub async fn cancel(
     Json(reason): Json<Reason>,
 ) -> Result<Json<JobSummary>, Refusal> {
     rooms.engine.cancel(job, &reason.reason, &actor.0).await?;
-    Ok(Json(rooms.engine.show(job).await?.summary))
+    Ok(Json(rooms.engine.summary(job).await?))
 }

@@ -17,8 +17,13 @@ fn staying(plan: &Plan) -> impl Iterator<Item = &Planned> {
         .filter(|planned| planned.action != Action::Remove)
 }
 
-fn of_app<'a>(plan: &'a Plan, app: &'a Name) -> impl Iterator<Item = &'a Planned> {
-    staying(plan).filter(move |planned| planned.spec.app == *app)
+/// The same by app.
+fn by_app(plan: &Plan) -> BTreeMap<&Name, Vec<&Planned>> {
+    let mut apps: BTreeMap<&Name, Vec<&Planned>> = BTreeMap::new();
+    for planned in staying(plan) {
+        apps.entry(&planned.spec.app).or_default().push(planned);
+    }
+    apps
 }
 
 fn instance_of(step: &Step) -> Option<&str> {
@@ -96,39 +101,41 @@ pub(super) fn start_order(plan: &Plan) -> Vec<String> {
 pub(super) fn gate(plan: &Plan) -> Vec<String> {
     let (starts, ready) = (steps_of(plan, "start"), steps_of(plan, "ready"));
     let mut found = Vec::new();
-    for planned in staying(plan) {
-        let id = planned.spec.id.to_string();
-        let Some(start) = starts.get(id.as_str()) else {
-            continue;
-        };
-        let needs = plan
-            .apps
-            .get(&planned.spec.app)
-            .into_iter()
-            .flat_map(|app| &app.needs);
-        for other in needs
+    let apps = by_app(plan);
+    for (name, instances) in &apps {
+        let needs = plan.apps.get(*name).into_iter().flat_map(|app| &app.needs);
+        let gates: Vec<(String, &str)> = needs
             .filter(|need| need.gate)
-            .flat_map(|need| of_app(plan, &need.app))
-        {
-            let other = other.spec.id.to_string();
-            if ready
-                .get(other.as_str())
-                .is_some_and(|ready| !start.needs.contains(&ready.name))
-            {
-                found.push(format!("{id} starts without waiting for {other}"));
-            }
+            .flat_map(|need| apps.get(&need.app).into_iter().flatten())
+            .filter_map(|other| {
+                let id = other.spec.id.to_string();
+                let ready = ready.get(id.as_str())?.name.as_str();
+                Some((id, ready))
+            })
+            .collect();
+        for planned in instances {
+            let id = planned.spec.id.to_string();
+            let Some(start) = starts.get(id.as_str()) else {
+                continue;
+            };
+            let needs: BTreeSet<&str> = start.needs.iter().map(String::as_str).collect();
+            let missing = gates.iter().filter(|(_, ready)| !needs.contains(ready));
+            found.extend(
+                missing.map(|(other, _)| format!("{id} starts without waiting for {other}")),
+            );
         }
     }
     found
 }
 
 pub(super) fn provider(plan: &Plan) -> Vec<String> {
+    let there = by_app(plan);
     let mut found = Vec::new();
     for (name, app) in &plan.apps {
         for need in app
             .needs
             .iter()
-            .filter(|need| of_app(plan, &need.app).next().is_none())
+            .filter(|need| !there.contains_key(&need.app))
         {
             found.push(format!(
                 "{name} needs {}, of which there is no instance",
@@ -273,6 +280,12 @@ pub(super) fn store_spread(plan: &Plan) -> Vec<String> {
 
 pub(super) fn store_data(plan: &Plan) -> Vec<String> {
     let mut found = Vec::new();
+    let mut steps: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
+    for step in &plan.steps {
+        if let Some(instance) = instance_of(step) {
+            steps.entry(instance).or_default().push(step);
+        }
+    }
     for planned in staying(plan).filter(|planned| planned.spec.store) {
         let id = planned.spec.id.to_string();
         if let Some(app) = plan.apps.get(&planned.spec.app).filter(|app| !app.store) {
@@ -282,8 +295,8 @@ pub(super) fn store_data(plan: &Plan) -> Vec<String> {
             ));
         }
         let updated = matches!(planned.action, Action::Update { .. } | Action::Keep);
-        let own = |step: &&Step| instance_of(step) == Some(&id);
-        for step in plan.steps.iter().filter(own).filter(|_| updated) {
+        let own = steps.get(id.as_str()).into_iter().flatten();
+        for step in own.filter(|_| updated) {
             let undone = step
                 .undo
                 .as_ref()

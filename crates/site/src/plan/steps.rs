@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use wright_model::{Digest, InstanceId, Name, Span};
+use wright_model::{Digest, InstanceId, InstanceSpec, Name, Span};
 use wright_workflow::{Retry, Step, Undo};
 
 use super::{
@@ -40,6 +40,13 @@ pub(super) fn steps(
         instances,
         apps,
         observed,
+        labels: instances
+            .iter()
+            .map(|(name, planned)| {
+                let digest = planned.spec.digest();
+                (name, (digest, label(&planned.spec, digest)))
+            })
+            .collect(),
         steps: Vec::new(),
         fetched: BTreeMap::new(),
     };
@@ -71,14 +78,9 @@ fn ordinal(name: &Name) -> u32 {
         .unwrap_or(0)
 }
 
-pub(crate) fn step_name(verb: &str, planned: &Planned) -> String {
-    let spec = &planned.spec;
-    format!(
-        "{verb}/{}@{}#{}",
-        spec.id.name,
-        spec.host,
-        spec.digest().short()
-    )
+/// What the names of an instance's steps have in common.
+fn label(spec: &InstanceSpec, digest: Digest) -> String {
+    format!("{}@{}#{}", spec.id.name, spec.host, digest.short())
 }
 
 fn input(host: &Name, instance: &InstanceId, spec: Option<Digest>) -> Value {
@@ -93,6 +95,8 @@ struct Graph<'a> {
     instances: &'a BTreeMap<Name, Planned>,
     apps: &'a BTreeMap<Name, PlannedApp>,
     observed: &'a Observed,
+    /// Of every instance the digest of its specification and its label: asked for again and again.
+    labels: BTreeMap<&'a Name, (Digest, String)>,
     steps: Vec<Step>,
     /// The index of the fetch of a package to a host.
     fetched: BTreeMap<(Name, Digest), usize>,
@@ -107,6 +111,18 @@ struct Part<'s> {
 }
 
 impl Graph<'_> {
+    fn digest(&self, planned: &Planned) -> Digest {
+        let known = self.labels.get(&planned.spec.id.name);
+        known.map_or_else(|| planned.spec.digest(), |(digest, _)| *digest)
+    }
+
+    fn step_name(&self, verb: &str, planned: &Planned) -> String {
+        match self.labels.get(&planned.spec.id.name) {
+            Some((_, label)) => format!("{verb}/{label}"),
+            None => format!("{verb}/{}", label(&planned.spec, planned.spec.digest())),
+        }
+    }
+
     fn app(&mut self, planned: &[&Planned]) {
         let mut former: Option<String> = None;
         for planned in planned {
@@ -231,7 +247,7 @@ impl Graph<'_> {
         for need in needs.filter(|need| need.gate == gate) {
             let names = self.instances_of(&need.app);
             let changed = names.filter(|p| !matches!(p.action, Action::Keep | Action::Remove));
-            ready.extend(changed.map(|p| step_name("ready", p)));
+            ready.extend(changed.map(|p| self.step_name("ready", p)));
         }
         ready
     }
@@ -265,7 +281,7 @@ impl Graph<'_> {
         let mut needs = BTreeSet::new();
         for stays in self.instances_of(app) {
             if !matches!(stays.action, Action::Keep | Action::Remove) {
-                needs.insert(step_name("serve", stays));
+                needs.insert(self.step_name("serve", stays));
             }
         }
         let dependents: BTreeSet<&Name> = self
@@ -286,9 +302,9 @@ impl Graph<'_> {
         {
             match other.action {
                 Action::Keep => {}
-                Action::Remove if whole_app => drop(needs.insert(step_name("stop", other))),
+                Action::Remove if whole_app => drop(needs.insert(self.step_name("stop", other))),
                 Action::Remove => {}
-                _ => drop(needs.insert(step_name("serve", other))),
+                _ => drop(needs.insert(self.step_name("serve", other))),
             }
         }
         needs.into_iter().collect()
@@ -326,9 +342,9 @@ impl Graph<'_> {
         debug_assert_eq!(spec.id.site, *self.site);
         let digest = match part.verb {
             "drain" | "stop" | "uninstall" => None,
-            _ => Some(spec.digest()),
+            _ => Some(self.digest(planned)),
         };
-        let name = step_name(part.verb, planned);
+        let name = self.step_name(part.verb, planned);
         let input = input(&spec.host, &spec.id, digest);
         self.add(
             part.verb,

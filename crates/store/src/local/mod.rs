@@ -102,9 +102,10 @@ impl Store for LocalStore {
         limit: usize,
         at: Option<Revision>,
     ) -> Result<Page, StoreError> {
-        let readers = self.readers.clone();
-        let read = tokio::task::spawn_blocking(move || readers.range(&range, limit, at));
-        let page = read.await.map_err(engine)??;
+        let read = self
+            .readers
+            .read(move |readers| readers.range(&range, limit, at));
+        let page = read.await?;
         self.recent.announced(page.revision).await;
         Ok(page)
     }

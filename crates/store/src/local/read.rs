@@ -1,14 +1,19 @@
 //! Reading, beside the writer.
 
-use std::{path::PathBuf, sync::Mutex};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row, params};
+use tokio::sync::Semaphore;
 
 use super::{engine, schema};
 use crate::{Change, Changes, Entry, LeaseId, Page, Range, Revision, StoreError};
 
-/// Idle connections that are kept.
+/// Connections that read at the same time, and are kept: making one costs more than many reads, and
+/// what waits for processors anyhow may as well wait for its turn.
 const KEPT: usize = 4;
 
 const NEWEST: &str = "SELECT key, value, created, modified, version, lease FROM entry
@@ -30,6 +35,7 @@ const BEFORE: &str = "SELECT key, value, created, revision, version, lease FROM 
 pub(super) struct Readers {
     file: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    turns: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -38,7 +44,23 @@ impl Readers {
         Readers {
             file,
             idle: Mutex::new(Vec::new()),
+            turns: Arc::new(Semaphore::new(KEPT)),
         }
+    }
+
+    /// Reads on a thread that may wait for the disk, when it is its turn.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.turns.clone().acquire_owned().await.map_err(engine)?;
+        let readers = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            // Held until the read has ended, also where nobody waits for it any more.
+            let _turn = turn;
+            read(&readers)
+        });
+        reading.await.map_err(engine)?
     }
 
     fn with<T>(

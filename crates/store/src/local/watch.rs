@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    engine,
     read::{self, Readers},
     recent::Recent,
 };
@@ -89,9 +88,9 @@ async fn next(
         return Ok((touched.collect(), reached));
     }
     let to = recent.newest().min(after + STRIDE);
-    let (readers, range) = (readers.clone(), range.clone());
-    let read = tokio::task::spawn_blocking(move || readers.since(&range, after, to));
-    Ok((read.await.map_err(engine)??, to))
+    let range = range.clone();
+    let read = readers.read(move |readers| readers.since(&range, after, to));
+    Ok((read.await?, to))
 }
 
 fn in_range(changes: &Changes, range: &Range) -> Changes {
