@@ -4,6 +4,7 @@ mod ansible;
 mod lookup;
 mod process;
 mod results;
+mod scale;
 mod site;
 mod wright;
 
@@ -16,7 +17,8 @@ use crate::Result;
 /// is missed is a result, not an error.
 pub async fn bench(name: &str, runs: usize) -> Result {
     match name {
+        "scale" => scale::scale(runs.max(1)).await,
         "site" => site::site(runs.max(1)).await,
-        _ => Err(format!("there is no bench {name:?}; there is: site").into()),
+        _ => Err(format!("there is no bench {name:?}; there are: scale, site").into()),
     }
 }
