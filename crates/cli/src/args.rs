@@ -52,8 +52,17 @@ pub enum Command {
     /// Starts one supervised program (used by the agent).
     #[command(hide = true)]
     Launch,
+    /// Simulated hosts that call a real server, to find out how large it must be; or, with
+    /// --generate, a realistic site for them.
+    #[command(
+        after_help = "Examples:\n  wright simulate --generate --apps 500 --layers 10 --seed 1 --out site\n  wright simulate --hosts 1000 --behaviour instant"
+    )]
+    Simulate(SimulateArgs),
     /// Plan, build, change, explain and take down sites.
-    #[command(subcommand, after_help = "Example:\n  wright site up examples/shop/site.yaml")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  wright site up examples/shop/site.yaml"
+    )]
     Site(SiteCommand),
     /// Look at jobs and step in.
     #[command(subcommand, after_help = "Example:\n  wright job list")]
@@ -65,7 +74,10 @@ pub enum Command {
     #[command(subcommand, after_help = "Example:\n  wright package new hello")]
     Package(PackageCommand),
     /// What runs: its operations and its log.
-    #[command(subcommand, after_help = "Example:\n  wright instance logs -f shop/catalog-1")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  wright instance logs -f shop/catalog-1"
+    )]
     Instance(InstanceCommand),
     /// What happened: who did what to what, when and why.
     #[command(after_help = "Example:\n  wright events --follow")]
@@ -155,6 +167,65 @@ pub struct AgentArgs {
     /// The first of the user ids it may give to programs; only as root.
     #[arg(long)]
     pub uid_base: Option<u32>,
+}
+
+/// How simulated hosts behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Behaviour {
+    /// Operations take what they take for small services on ordinary machines.
+    Typical,
+    /// Nothing takes any time: what is left is the control plane's own.
+    Instant,
+}
+
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// How many hosts to simulate, until Ctrl-C.
+    #[arg(long, conflicts_with = "generate")]
+    pub hosts: Option<u32>,
+    /// Everything random follows from it.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where the hosts' agents call; several are dealt out in turn.
+    #[arg(long, default_value = "https://127.0.0.1:7401")]
+    pub server: Vec<String>,
+    /// The directory of the installation's certificate authority. Default: the data directory's.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub authority: Option<PathBuf>,
+    /// What the hosts' names begin with.
+    #[arg(long, default_value = "sim")]
+    pub prefix: Name,
+    /// Processors of each host.
+    #[arg(long, default_value_t = 4.0)]
+    pub cpu: f64,
+    /// Memory of each host.
+    #[arg(long, default_value = "8GiB")]
+    pub memory: wright_model::ByteSize,
+    /// How the hosts behave.
+    #[arg(long, value_enum, default_value_t = Behaviour::Typical)]
+    pub behaviour: Behaviour,
+    /// The same in all detail, as TOML: times and failures by operation; parts of the hosts that
+    /// are slow, dead, flapping or cut off.
+    #[arg(long, value_hint = ValueHint::FilePath, conflicts_with = "behaviour")]
+    pub profile: Option<PathBuf>,
+    /// Write a site instead.
+    #[arg(long, requires = "out")]
+    pub generate: bool,
+    /// The site's name.
+    #[arg(long, default_value = "generated")]
+    pub name: Name,
+    /// How many apps it has.
+    #[arg(long, default_value_t = 50)]
+    pub apps: usize,
+    /// How many instances in all. Default: ten for each app.
+    #[arg(long)]
+    pub instances: Option<u32>,
+    /// How many layers.
+    #[arg(long, default_value_t = 6)]
+    pub layers: usize,
+    /// The directory to write it to.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
