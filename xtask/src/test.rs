@@ -29,14 +29,8 @@ pub async fn test(only: Option<&str>) -> Result {
     .await?;
     docs().await?;
     packages::prepare().await?;
-    run::cargo(&[
-        "test",
-        "--release",
-        "--workspace",
-        "--exclude",
-        "wright-e2e",
-    ])
-    .await?;
+    // Not as a release: most of the time would go into building what is tested for a minute.
+    run::cargo(&["test", "--workspace", "--exclude", "wright-e2e"]).await?;
     run::cargo(&end_to_end).await?;
     demo::demo(true).await
 }

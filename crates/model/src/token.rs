@@ -56,9 +56,9 @@ pub fn replace<E>(
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(MARK) {
-        out.push_str(&rest[..start]);
         let tail = &rest[start..];
         let Some(end) = tail.find('}') else { break };
+        out.push_str(&rest[..start]);
         let token = &tail[..=end];
         let replaced = match parse(&token[MARK.len()..end]) {
             Some(token) => value(&token)?,
