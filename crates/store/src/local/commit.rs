@@ -77,12 +77,11 @@ fn read_entry(connection: &Connection, key: &[u8]) -> Result<Option<Entry>, Stor
 }
 
 fn keys(connection: &Connection, range: &Range) -> Result<Vec<Bytes>, StoreError> {
-    const KEYS: &str =
-        "SELECT key FROM entry WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) ORDER BY key";
+    const KEYS: &str = "SELECT key FROM entry WHERE key >= ?1 AND key < ?2 ORDER BY key";
     let mut statement = connection.prepare_cached(KEYS).map_err(engine)?;
-    let bounds = params![&range.start[..], range.end.as_deref()];
+    let (start, end) = read::bounds(range);
     let rows = statement
-        .query_map(bounds, |row| row.get::<_, Vec<u8>>(0))
+        .query_map(params![start, end], |row| row.get::<_, Vec<u8>>(0))
         .map_err(engine)?;
     rows.map(|row| row.map(Bytes::from).map_err(engine))
         .collect()

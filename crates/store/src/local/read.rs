@@ -10,17 +10,17 @@ use rusqlite::{Connection, Row, params};
 use tokio::sync::Semaphore;
 
 use super::{engine, schema};
-use crate::{Change, Changes, Entry, LeaseId, Page, Range, Revision, StoreError};
+use crate::{Change, Changes, Entry, LeaseId, MAX_KEY, Page, Range, Revision, StoreError};
 
 /// Connections that read at the same time, and are kept: making one costs more than many reads, and
 /// what waits for processors anyhow may as well wait for its turn.
 const KEPT: usize = 4;
 
 const NEWEST: &str = "SELECT key, value, created, modified, version, lease FROM entry
-    WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) ORDER BY key LIMIT ?3";
+    WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
 
 const AT: &str = "SELECT key, value, created, revision, version, lease FROM history AS h
-    WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) AND value IS NOT NULL
+    WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL
       AND revision = (SELECT MAX(revision) FROM history WHERE key = h.key AND revision <= ?4)
     ORDER BY key LIMIT ?3";
 
@@ -29,6 +29,16 @@ const SINCE: &str = "SELECT key, value, created, revision, version, lease FROM h
 
 const BEFORE: &str = "SELECT key, value, created, revision, version, lease FROM history
     WHERE key = ?1 AND revision < ?2 ORDER BY revision DESC LIMIT 1";
+
+/// Greater than every key.
+static AFTER_ALL: [u8; MAX_KEY + 1] = [0xff; MAX_KEY + 1];
+
+/// Both ends of a range. SQLite ends a search at an upper bound only where there always is one: a
+/// condition that allows for none is tried on every row to the end of the table.
+pub(super) fn bounds(range: &Range) -> (&[u8], &[u8]) {
+    let end = range.end.as_deref().unwrap_or(&AFTER_ALL);
+    (&range.start, end)
+}
 
 /// Connections that read.
 #[derive(Debug)]
@@ -100,7 +110,7 @@ impl Readers {
             } else {
                 i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
             };
-            let (start, end) = (&range.start[..], range.end.as_deref());
+            let (start, end) = bounds(range);
             let entries: Result<Vec<Entry>, _> = if revision == newest {
                 let mut statement = connection.prepare_cached(NEWEST).map_err(engine)?;
                 let found = statement
