@@ -17,11 +17,21 @@ use wright_protocol::{
 };
 use wright_route::Table;
 
+/// Ports that look like chance, so that compression does not make a large table small; of the first
+/// endpoint the given one.
+fn scattered(port: u64, n: usize) -> u64 {
+    (port
+        + (n as u64 - 1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(23))
+        % 65_536
+}
+
 /// A table with one service of `endpoints` endpoints.
 fn table(revision: u64, port: u64, endpoints: usize) -> Table {
     let endpoint = |n| {
         serde_json::json!({ "instance": format!("web-{n}"), "host": "h1",
-            "address": "127.77.0.1", "ports": { "http": port } })
+            "address": "127.77.0.1", "ports": { "http": scattered(port, n) } })
     };
     let list: Vec<_> = (1..=endpoints).map(endpoint).collect();
     let table = serde_json::json!({ "revision": revision, "sites": { "shop": { "web": list } } });
@@ -123,7 +133,7 @@ async fn a_slow_agent_gets_the_newest_table_not_all_of_them() {
     let mut agent = served.agent("h1").await;
     let published = 60;
     for revision in 1..=published {
-        served.fleet.publish(&table(revision, revision, 1000));
+        served.fleet.publish(&table(revision, revision, 4000));
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
