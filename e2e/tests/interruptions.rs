@@ -175,7 +175,7 @@ fn a_host_whose_agent_stands_still_is_fenced_before_another_takes_over() {
 
 #[test]
 fn data_on_a_dead_host_is_given_up_only_by_an_operator() {
-    let bed = Bed::start(2);
+    let bed = Bed::start(3);
     let web = App::new("web", 8102).needs(&["db"]).instances(2);
     let site = Site::new(vec![App::new("db", 8101).store(), web]);
     assert!(bed.up(&site).ok);
