@@ -21,7 +21,7 @@ use self::error::findings;
 use crate::{
     api::{UpAnswer, UpRequest},
     library::Library,
-    records::{self, SiteRecord, Specs, kind},
+    records::{self, SiteRecord, kind},
     secrets::Vault,
 };
 /// Plans sites and starts the jobs that change them.
@@ -38,8 +38,6 @@ pub struct Control {
     pub engine: Engine,
     /// The agents.
     pub fleet: Fleet,
-    /// What instances shall run with.
-    pub specs: Arc<Specs>,
     /// One plan at a time goes from observation to job, so that no two take the same port.
     planning: Mutex<()>,
 }
@@ -75,7 +73,6 @@ impl Control {
         vault: Arc<Vault>,
         engine: Engine,
         fleet: Fleet,
-        specs: Arc<Specs>,
     ) -> Self {
         Control {
             store,
@@ -84,7 +81,6 @@ impl Control {
             vault,
             engine,
             fleet,
-            specs,
             planning: Mutex::new(()),
         }
     }
@@ -94,18 +90,18 @@ impl Control {
     /// # Errors
     /// Findings in the files, or what cannot be placed.
     pub async fn plan(&self, bundle: &Bundle) -> Result<Plan, ControlError> {
-        let desired = self.resolve(bundle).await?;
-        Ok(self.plan_now(&desired).await?.0)
+        Ok(self.plan_now(bundle).await?.1)
     }
 
     async fn plan_now(
         &self,
-        desired: &Desired,
-    ) -> Result<(Plan, BTreeMap<Name, InstanceRecord>), ControlError> {
+        bundle: &Bundle,
+    ) -> Result<(Desired, Plan, BTreeMap<Name, InstanceRecord>), ControlError> {
+        let desired = self.resolve(bundle).await?;
         let observed = self.observe(&desired.site).await?;
         let before = observed.records.clone();
-        let plan = self.checked_plan(desired, &observed).await?;
-        Ok((plan, before))
+        let plan = self.checked_plan(&desired, &observed).await?;
+        Ok((desired, plan, before))
     }
 
     async fn resolve(&self, bundle: &Bundle) -> Result<Desired, ControlError> {
@@ -166,11 +162,11 @@ impl Control {
                     .get("spec")
                     .and_then(|digest| digest.as_str()?.parse::<Digest>().ok());
                 if let Some(spec) = match digest {
-                    Some(digest) => self.specs.get(digest).await?,
+                    Some(digest) => records::spec(&self.store, digest).await?,
                     None => None,
                 } && !observed.others.iter().any(|other| other.id == spec.id)
                 {
-                    observed.others.push(spec.as_ref().clone());
+                    observed.others.push(spec);
                 }
             }
         }
@@ -187,13 +183,12 @@ impl Control {
         actor: &str,
     ) -> Result<UpAnswer, ControlError> {
         let _one = self.planning.lock().await;
-        let desired = self.resolve(&request.bundle).await?;
-        let site = desired.site.clone();
+        let site = self.resolve(&request.bundle).await?.site;
         if let Some(job) = self.running(&site).await? {
             return Err(ControlError::Busy(job));
         }
         self.conclude(&site).await?;
-        let (plan, before) = self.plan_now(&desired).await?;
+        let (desired, plan, before) = self.plan_now(&request.bundle).await?;
         if request.plan.is_some_and(|shown| shown != plan.digest) {
             return Err(ControlError::Stale);
         }
@@ -321,7 +316,7 @@ impl Control {
     ) -> Result<(), ControlError> {
         let planned = plan.instances.values().map(|planned| &planned.spec);
         let former = before.values().map(|record| &record.spec);
-        Ok(self.specs.put(planned.chain(former)).await?)
+        Ok(records::put_specs(&self.store, planned.chain(former)).await?)
     }
 
     /// Takes a site down.

@@ -164,8 +164,7 @@ impl Control {
         host: &Name,
     ) -> Result<(), ControlError> {
         let bundle = &records::bundle(&self.store, record.stood.unwrap_or(record.bundle)).await?;
-        let desired = self.resolve(bundle).await?;
-        let (plan, before) = self.plan_now(&desired).await?;
+        let (desired, plan, before) = self.plan_now(bundle).await?;
         let lost: Vec<_> = plan
             .warnings
             .iter()
