@@ -9,8 +9,9 @@ use std::{
 
 use jiff::Timestamp;
 use wright_inventory::{Event, Inventory, InventoryError, Put};
-use wright_model::{Digest, VersionReq};
+use wright_model::Digest;
 use wright_package::{Contents, Keyring, Signature};
+use wright_site::Offer;
 
 use crate::{api::PackageView, records::kind};
 
@@ -176,33 +177,12 @@ impl Library {
     ///
     /// # Errors
     /// Where the inventory fails.
-    pub async fn shelf(&self) -> Result<Shelf, InventoryError> {
-        Ok(Shelf {
-            packages: self.list().await?,
-        })
-    }
-}
-
-/// The packages there are, as a value.
-pub struct Shelf {
-    packages: Vec<PackageView>,
-}
-
-impl Shelf {
-    /// The newest version that a requirement takes.
-    pub fn newest(&self, wanted: &VersionReq) -> Option<&PackageView> {
-        let matching = self
-            .packages
-            .iter()
-            .filter(|view| view.id.name == wanted.name);
-        matching
-            .filter(|view| wanted.matches(view.id.version))
-            .max_by_key(|view| view.id.version)
-    }
-
-    /// All packages.
-    pub fn packages(&self) -> &[PackageView] {
-        &self.packages
+    pub async fn shelf(&self) -> Result<Vec<Offer>, InventoryError> {
+        let offer = |view: PackageView| Offer {
+            id: view.id,
+            platform: view.platform,
+        };
+        Ok(self.list().await?.into_iter().map(offer).collect())
     }
 }
 

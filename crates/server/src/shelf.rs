@@ -1,4 +1,4 @@
-//! What the fleet and the planner ask of the rooms beside them.
+//! What the fleet asks of the rooms beside it.
 
 use std::{
     collections::HashSet,
@@ -8,13 +8,9 @@ use std::{
 use async_trait::async_trait;
 use wright_fleet::{Archives, Roster};
 use wright_inventory::Inventory;
-use wright_model::{Digest, Host, HostState, Name, PackageId, VersionReq};
-use wright_site::{Catalog, Offer};
+use wright_model::{Digest, Host, HostState, Name};
 
-use crate::{
-    library::{Library, Shelf},
-    records::kind,
-};
+use crate::{library::Library, records::kind};
 
 /// The archives that agents may fetch.
 pub fn archives(library: Arc<Library>) -> Arc<dyn Archives> {
@@ -88,22 +84,5 @@ impl Roster for Roll {
                 false
             }
         }
-    }
-}
-
-impl Catalog for Shelf {
-    fn newest(&self, wanted: &VersionReq) -> Option<Offer> {
-        let view = Shelf::newest(self, wanted)?;
-        Some(Offer {
-            id: view.id.clone(),
-            platform: view.platform.clone(),
-        })
-    }
-
-    fn packages(&self) -> Vec<PackageId> {
-        Shelf::packages(self)
-            .iter()
-            .map(|view| view.id.clone())
-            .collect()
     }
 }
