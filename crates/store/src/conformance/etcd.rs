@@ -1,6 +1,7 @@
 //! Real etcd members on this machine's loopback, for tests of this engine and of what uses it.
 
 use std::{
+    ffi::OsStr,
     io::{self, BufRead as _, BufReader},
     net::Ipv4Addr,
     path::Path,
@@ -165,7 +166,7 @@ impl EtcdCluster {
     ///
     /// # Errors
     /// Where it fails: what it says.
-    pub fn etcdctl(&self, arguments: &[&str]) -> io::Result<String> {
+    pub fn etcdctl(&self, arguments: &[impl AsRef<OsStr>]) -> io::Result<String> {
         let endpoint = format!("{}://{}:{CLIENTS}", self.scheme, self.members[0].address);
         let output = Command::new("etcdctl")
             .env("ETCDCTL_API", "3")

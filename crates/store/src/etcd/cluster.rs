@@ -32,10 +32,14 @@ use crate::StoreError;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one member may take for an answer, where the probe finds nothing wrong with it.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// How often the member in use is probed, and how long it may take to answer that.
+/// How often the member in use is probed, and how long it may take to answer that. Where no member
+/// answers in that time, each next one has twice as long, up to [`ATTEMPT`]: all may be slow.
 const PROBE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 /// The pause before a request is repeated: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// What etcd knows a user by, until it restarts.
+pub(super) type Token = MetadataValue<Ascii>;
 
 /// The member in use. Each change of member, or of the token, is a generation.
 #[derive(Clone, Debug)]
@@ -43,7 +47,7 @@ pub(super) struct Member {
     pub generation: u64,
     index: usize,
     channel: Channel,
-    token: Option<MetadataValue<Ascii>>,
+    pub token: Option<Token>,
 }
 
 impl Member {
@@ -179,6 +183,7 @@ impl Cluster {
     {
         let member = self.ready().await?;
         let generation = member.generation;
+        let token = member.token.clone();
         let mut follow = self.follow();
         let answer = tokio::select! {
             answer = timeout(ATTEMPT, ask(member)) => answer
@@ -188,7 +193,7 @@ impl Cluster {
         };
         match answer.as_ref().map_err(fault::sort) {
             Err(Fault::Lost) => self.move_on(generation),
-            Err(Fault::Token) => self.forget_token(generation),
+            Err(Fault::Token) => self.forget_token(token.as_ref()),
             _ => {}
         }
         answer
@@ -216,9 +221,10 @@ impl Cluster {
                 return Err(Status::unavailable("the member did not answer in time"));
             }
         };
-        // It is the same member and only knows more: nobody is told.
+        // Every member knows the token, also where all have moved on meanwhile. The member in use only
+        // knows more: nobody is told.
         self.member.send_if_modified(|now| {
-            if now.generation == generation {
+            if now.token.is_none() {
                 now.token.clone_from(&member.token);
             }
             false
@@ -246,10 +252,10 @@ impl Cluster {
         });
     }
 
-    /// The next who asks says anew who it is.
-    pub fn forget_token(&self, generation: u64) {
+    /// The next who asks says anew who it is, unless somebody else did.
+    pub fn forget_token(&self, refused: Option<&Token>) {
         self.member.send_if_modified(|now| {
-            if now.generation == generation {
+            if now.token.as_ref() == refused {
                 now.token = None;
             }
             false
@@ -259,6 +265,7 @@ impl Cluster {
 
 /// Asks the member in use for what only a member in touch with the majority can answer.
 async fn probe(cluster: Weak<Cluster>, mut follow: watch::Receiver<Member>) {
+    let mut patience = PROBE.1;
     loop {
         tokio::select! {
             () = sleep(PROBE.0) => {}
@@ -282,11 +289,16 @@ async fn probe(cluster: Weak<Cluster>, mut follow: watch::Receiver<Member>) {
             keys_only: true,
             ..RangeRequest::default()
         };
-        let answer = timeout(PROBE.1, member.keys().range(member.request(any))).await;
+        let answer = timeout(patience, member.keys().range(member.request(any))).await;
         let lost = match answer {
             Ok(Ok(_)) => false,
             Ok(Err(status)) => fault::sort(&status) == Fault::Lost,
             Err(_) => true,
+        };
+        patience = if lost {
+            (patience * 2).min(ATTEMPT)
+        } else {
+            PROBE.1
         };
         match cluster.upgrade() {
             Some(cluster) if lost => cluster.move_on(member.generation),

@@ -12,6 +12,8 @@ const BUSY: &str = "etcdserver: too many requests";
 const TOO_MANY_OPERATIONS: &str = "etcdserver: too many operations in txn request";
 const TOO_LARGE: &str = "etcdserver: request is too large";
 const NOT_LEADER: &str = "etcdserver: not leader";
+const INVALID_TOKEN: &str = "etcdserver: invalid auth token";
+const NO_USER: &str = "etcdserver: user name is empty";
 const OLD_TOKEN: &str = "etcdserver: revision of auth store is old";
 
 /// What to do about an error.
@@ -32,7 +34,7 @@ pub(super) fn sort(status: &Status) -> Fault {
     match (status.code(), status.message()) {
         (_, BUSY) => Fault::Busy,
         (_, NOT_LEADER) => Fault::Lost,
-        (Code::Unauthenticated, _) | (_, OLD_TOKEN) => Fault::Token,
+        (Code::Unauthenticated, _) | (_, OLD_TOKEN | NO_USER) => Fault::Token,
         (
             Code::InvalidArgument
             | Code::NotFound
@@ -47,6 +49,13 @@ pub(super) fn sort(status: &Status) -> Fault {
         ) => Fault::Said,
         _ => Fault::Lost,
     }
+}
+
+/// Whether a watch was ended because who asks must say anew who it is.
+pub(super) fn is_of_token(reason: &str) -> bool {
+    [INVALID_TOKEN, OLD_TOKEN, NO_USER]
+        .iter()
+        .any(|text| reason.ends_with(text))
 }
 
 /// Whether what was asked for is older than what is kept.

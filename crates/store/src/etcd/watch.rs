@@ -29,7 +29,7 @@ use crate::{Change, Changes, Range, Revision, StoreError, Watch};
 const AHEAD: usize = 64;
 /// The pause before a stream that broke is made anew.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
-/// What etcd says to who has no token, or an old one, and to who may not read the range.
+/// What etcd says to who may not read the range; before 3.5 also to who has no token, or an old one.
 const DENIED: &str = "etcdserver: permission denied";
 
 /// Why a stream ended.
@@ -37,6 +37,8 @@ enum End {
     /// It broke: go on from another member.
     Broke,
     /// Say who asks, and go on.
+    Token,
+    /// The same, once: it may also be that the range may not be read.
     Denied,
     /// Nobody reads it any more.
     Unread,
@@ -48,7 +50,7 @@ impl From<Status> for End {
     fn from(status: Status) -> Self {
         match fault::sort(&status) {
             Fault::Lost | Fault::Busy => End::Broke,
-            Fault::Token => End::Denied,
+            Fault::Token => End::Token,
             Fault::Said => End::Failed(fault::error(&status)),
         }
     }
@@ -97,7 +99,7 @@ impl Follower {
         let mut denied = false;
         loop {
             let member = members.borrow_and_update().clone();
-            let generation = member.generation;
+            let (generation, token) = (member.generation, member.token.clone());
             let (sender, before) = (self.sender.clone(), self.after);
             let end = tokio::select! {
                 end = self.stream(member) => end,
@@ -116,13 +118,13 @@ impl Follower {
                     cluster.move_on(generation);
                     None
                 }
-                End::Denied if !denied => {
-                    denied = true;
-                    cluster.forget_token(generation);
+                End::Denied if denied => Some(StoreError::Engine(DENIED.to_owned())),
+                End::Token | End::Denied => {
+                    denied = matches!(end, End::Denied);
+                    cluster.forget_token(token.as_ref());
                     // Whoever asks next says who it is; here, that is us.
                     cluster.must(|_| async { Ok(()) }).await.err()
                 }
-                End::Denied => Some(StoreError::Engine(DENIED.to_owned())),
                 End::Unread => return,
                 End::Failed(error) => Some(error),
             };
@@ -189,8 +191,11 @@ impl Follower {
                 oldest,
             });
         }
-        if said.cancel_reason == DENIED {
+        if said.cancel_reason.ends_with(DENIED) {
             return End::Denied;
+        }
+        if fault::is_of_token(&said.cancel_reason) {
+            return End::Token;
         }
         tracing::debug!(reason = said.cancel_reason, "etcd ended a watch");
         End::Broke
