@@ -27,6 +27,7 @@ pub(crate) struct Attempt {
     pub job: JobId,
     pub step: String,
     pub attempt: u32,
+    pub fence: u64,
     pub undo: bool,
     pub cancel: CancellationToken,
 }
@@ -46,6 +47,7 @@ impl Attempt {
             job: self.job,
             step: self.step.clone(),
             attempt: self.attempt,
+            fence: self.fence,
             undo: self.undo,
             deadline: tokio::time::Instant::now() + self.deadline.duration(),
             cancel: self.cancel.clone(),

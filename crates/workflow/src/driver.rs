@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wright_store::{Guard, Operation, Range, Revision, Watch};
+use wright_store::{Operation, Range, Revision, Watch};
 
 use crate::attempt::Attempt;
 use crate::engine::Shared;
@@ -13,6 +13,7 @@ use crate::records::{
     Loaded, Meta, Status, from_json, into_commits, load, load_plan, meta_guard, meta_key,
     owner_key, put_json, step_prefix, subject_key,
 };
+use crate::run::Claim;
 use crate::walk::{Decisions, JobChange, Slots, Standing, Start, Walk};
 use crate::{JobError, JobEvent, JobId, JobState, Outcome, StepError};
 
@@ -23,8 +24,7 @@ type Ended = (usize, Result<Outcome, StepError>);
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     id: JobId,
-    /// What every commit checks: that the job is still ours.
-    owned: Guard,
+    claim: Claim,
     meta: Meta,
     meta_revision: Revision,
     metas: Watch,
@@ -39,7 +39,7 @@ impl Driver {
     pub async fn load(
         shared: Arc<Shared>,
         id: JobId,
-        owned: Guard,
+        claim: Claim,
     ) -> Result<Option<Self>, JobError> {
         let Loaded {
             meta,
@@ -71,7 +71,7 @@ impl Driver {
         let driver = Driver {
             shared,
             id,
-            owned,
+            claim,
             meta,
             meta_revision,
             metas,
@@ -226,7 +226,7 @@ impl Driver {
         let commits = into_commits(groups);
         let last = commits.len().saturating_sub(1);
         for (n, operations) in commits.into_iter().enumerate() {
-            let mut guards = vec![self.owned.clone()];
+            let mut guards = vec![self.claim.guard.clone()];
             let with_meta = n == last && meta.is_some();
             if with_meta {
                 guards.push(meta_guard(self.id, self.meta_revision));
@@ -285,6 +285,7 @@ impl Driver {
             job: self.id,
             step: step.name.clone(),
             attempt: start.attempt,
+            fence: self.claim.revision,
             undo: start.undo,
             cancel: cancel.clone(),
         };

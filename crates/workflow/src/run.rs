@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wright_store::{Guard, LeaseId, Operation, Range, StoreError};
+use wright_store::{Guard, LeaseId, Operation, Range, Revision, StoreError};
 
 use crate::driver::Driver;
 use crate::engine::{Engine, Shared};
@@ -25,6 +25,15 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 enum Term {
     Shutdown,
     LeaseLost,
+}
+
+/// That a job is an engine's to walk.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    /// What every commit checks: that the job is still ours.
+    pub guard: Guard,
+    /// The store revision at which it became ours; every later owner has a higher one.
+    pub revision: Revision,
 }
 
 /// What an engine holds during a term.
@@ -204,14 +213,13 @@ impl Tenure {
     }
 
     async fn walk_once(&self, id: JobId) -> Result<(), JobError> {
-        let owned = self.own(id).await?;
-        match Driver::load(self.shared.clone(), id, owned).await? {
+        let claim = self.own(id).await?;
+        match Driver::load(self.shared.clone(), id, claim.clone()).await? {
             Some(driver) => driver.run().await,
             None => {
                 // It ended before we owned it.
-                let owned = Guard::Value(owner_key(id).into(), self.owner.clone().into());
                 let release = vec![Operation::Delete(owner_key(id).into())];
-                match self.shared.store.commit(vec![owned], release).await {
+                match self.shared.store.commit(vec![claim.guard], release).await {
                     Err(error) if !error.is_refused() => Err(error.into()),
                     _ => Ok(()),
                 }
@@ -221,15 +229,20 @@ impl Tenure {
 
     /// Becomes the owner of a job: at once where nobody is or where a predecessor of this name was,
     /// otherwise when the owner's lease has ended.
-    async fn own(&self, id: JobId) -> Result<Guard, JobError> {
+    async fn own(&self, id: JobId) -> Result<Claim, JobError> {
         let store = &self.shared.store;
         let key = owner_key(id);
-        let owned = Guard::Value(key.clone().into(), self.owner.clone().into());
+        let claim = |revision| Claim {
+            guard: Guard::Value(key.clone().into(), self.owner.clone().into()),
+            revision,
+        };
         loop {
             let revision = store.revision().await?;
             let guard = match store.get(key.as_bytes()).await? {
                 None => Guard::Absent(key.clone().into()),
-                Some(entry) if entry.value == self.owner.as_bytes() => return Ok(owned),
+                Some(entry) if entry.value == self.owner.as_bytes() => {
+                    return Ok(claim(entry.modified));
+                }
                 Some(entry) if self.precedes(&entry.value) => {
                     Guard::Modified(key.clone().into(), entry.modified)
                 }
@@ -249,7 +262,7 @@ impl Tenure {
                 lease: Some(self.lease),
             };
             match store.commit(vec![guard], vec![put]).await {
-                Ok(_) => return Ok(owned),
+                Ok(revision) => return Ok(claim(revision)),
                 Err(error) if error.is_refused() => {}
                 Err(error) => return Err(error.into()),
             }

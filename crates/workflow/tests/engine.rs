@@ -393,6 +393,7 @@ async fn a_predecessors_commits_are_refused_after_the_take_over() {
     let stale = old.expect("a").await;
     let mut new = World::start(store.clone());
     let fresh = new.expect("a").await;
+    assert!(stale.context.fence < fresh.context.fence);
     stale.ok_with(vec![Operation::put("r/by-the-old", "1")]);
     fresh.ok_with(vec![Operation::put("r/by-the-new", "1")]);
     new.expect("b").await.ok();
