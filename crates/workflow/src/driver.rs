@@ -285,7 +285,7 @@ impl Driver {
             job: self.id,
             step: step.name.clone(),
             attempt: start.attempt,
-            fence: self.claim.revision,
+            fence: self.claim.fence,
             undo: start.undo,
             cancel: cancel.clone(),
         };

@@ -7,6 +7,7 @@
 //! | `job/{id}/plan/{plan key}/{n}` | [`Planned`] steps in the plan's order, in pieces |
 //! | `job/{id}/step/{name}` | [`Status`]; absent while the step is as new |
 //! | `job/{id}/owner` | the engine that walks the job, on its lease |
+//! | `job/{id}/fence` | how often the job was claimed |
 //! | `job-subject/{subject}` | the id of the unfinished job of that subject |
 //! | `job-list/{complement of id}` | the id; newest first |
 //! | `job-draft/{id}` | when a job that takes several commits to submit was begun |
@@ -43,6 +44,10 @@ pub(crate) fn meta_key(id: JobId) -> String {
 
 pub(crate) fn owner_key(id: JobId) -> String {
     format!("job/{id}/owner")
+}
+
+pub(crate) fn fence_key(id: JobId) -> String {
+    format!("job/{id}/fence")
 }
 
 pub(crate) fn step_prefix(id: JobId) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -9,17 +10,21 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wright_store::{Guard, LeaseId, Operation, Range, Revision, StoreError};
+use wright_store::{Guard, LeaseId, Operation, Range, StoreError};
 
 use crate::driver::Driver;
 use crate::engine::{Engine, Shared};
-use crate::records::{DRAFTS, SUBJECTS, job_prefix, meta_key, owner_key, read_all};
+use crate::records::{DRAFTS, SUBJECTS, fence_key, job_prefix, meta_key, owner_key, read_all};
 use crate::{JobError, JobId};
 
 /// A submission that was not finished for so long never will be.
 const DRAFT_AGE: SignedDuration = SignedDuration::from_hours(1);
 /// The wait before a job whose driver failed is taken up again.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// How much longer an engine that shares its store leaves a job to the others, for each that it walks.
+const COURTESY: Duration = Duration::from_millis(20);
+/// Jobs after which it leaves them no longer.
+const COURTEOUS: u32 = 10;
 
 /// How an engine's term ended: the time during which it held one lease.
 enum Term {
@@ -32,8 +37,9 @@ enum Term {
 pub(crate) struct Claim {
     /// What every commit checks: that the job is still ours.
     pub guard: Guard,
-    /// The store revision at which it became ours; every later owner has a higher one.
-    pub revision: Revision,
+    /// How often the job was claimed; every later owner has a higher one. Counted rather than taken
+    /// from the store's revision, which begins anew where a store is copied.
+    pub fence: u64,
 }
 
 /// What an engine holds during a term.
@@ -43,6 +49,8 @@ struct Tenure {
     lease: LeaseId,
     /// The engine's name and this term's own id: what stands in the owner keys.
     owner: String,
+    /// How many jobs it walks, where the store is shared with other engines.
+    load: Option<Arc<AtomicU32>>,
 }
 
 impl Engine {
@@ -59,15 +67,8 @@ impl Engine {
                 .store
                 .lease_grant(self.shared.settings.lease_seconds)
                 .await?;
-            let owner = format!("{}/{}", self.shared.settings.name, Uuid::now_v7());
-            let tenure = Tenure {
-                shared: self.shared.clone(),
-                lease,
-                owner,
-            };
-            let mut walking = JoinSet::new();
-            let result = tenure.serve(&shutdown, &mut walking).await;
-            walking.shutdown().await;
+            let lost = self.keep_lease(lease);
+            let result = self.term(lease, None, &shutdown, lost).await;
             if let Err(error) = self.shared.store.lease_revoke(lease).await {
                 tracing::debug!(%error, "the engine's lease ends by itself");
             }
@@ -76,6 +77,59 @@ impl Engine {
                 Term::LeaseLost => tracing::warn!("the engine lost its lease and takes a new one"),
             }
         }
+    }
+
+    /// The same on a lease that the caller keeps alive, beside other engines on the same store, until
+    /// `over`: cancel it when the lease has ended. What an engine that has lost its lease still wants
+    /// written is refused.
+    ///
+    /// # Errors
+    /// Where the store is closed or fails.
+    pub async fn run_on(&self, lease: LeaseId, over: CancellationToken) -> Result<(), JobError> {
+        self.sweep_drafts().await?;
+        let never = futures::future::pending().boxed();
+        self.term(lease, Some(Arc::default()), &over, never)
+            .await
+            .map(drop)
+    }
+
+    async fn term(
+        &self,
+        lease: LeaseId,
+        load: Option<Arc<AtomicU32>>,
+        shutdown: &CancellationToken,
+        lost: BoxFuture<'static, ()>,
+    ) -> Result<Term, JobError> {
+        let tenure = Tenure {
+            shared: self.shared.clone(),
+            lease,
+            owner: format!("{}/{}", self.shared.settings.name, Uuid::now_v7()),
+            load,
+        };
+        let mut walking = JoinSet::new();
+        let result = tenure.serve(shutdown, lost, &mut walking).await;
+        walking.shutdown().await;
+        result
+    }
+
+    /// Returns when the lease is lost. Real time: the lease is the store's.
+    fn keep_lease(&self, lease: LeaseId) -> BoxFuture<'static, ()> {
+        let store = self.shared.store.clone();
+        let every = Duration::from_secs(u64::from(self.shared.settings.lease_seconds)) / 3;
+        let every = every.max(Duration::from_millis(100));
+        async move {
+            loop {
+                tokio::time::sleep(every).await;
+                match store.lease_keep_alive(lease).await {
+                    Err(StoreError::NoLease(_) | StoreError::Closed) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "the engine's lease could not be kept alive")
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        .boxed()
     }
 
     /// Removes what submissions left behind that died half way.
@@ -113,10 +167,9 @@ impl Tenure {
     async fn serve(
         &self,
         shutdown: &CancellationToken,
+        mut lost: BoxFuture<'static, ()>,
         walking: &mut JoinSet<JobId>,
     ) -> Result<Term, JobError> {
-        let lost = self.keep_lease();
-        let mut lost = std::pin::pin!(lost);
         let (mut active, mut again) = (HashSet::new(), HashSet::new());
         loop {
             let store = &self.shared.store;
@@ -170,26 +223,6 @@ impl Tenure {
         }
     }
 
-    /// Returns when the lease is lost. Real time: the lease is the store's.
-    fn keep_lease(&self) -> BoxFuture<'static, ()> {
-        let (store, lease) = (self.shared.store.clone(), self.lease);
-        let every = Duration::from_secs(u64::from(self.shared.settings.lease_seconds)) / 3;
-        let every = every.max(Duration::from_millis(100));
-        async move {
-            loop {
-                tokio::time::sleep(every).await;
-                match store.lease_keep_alive(lease).await {
-                    Err(StoreError::NoLease(_) | StoreError::Closed) => return,
-                    Err(error) => {
-                        tracing::warn!(%error, "the engine's lease could not be kept alive")
-                    }
-                    Ok(()) => {}
-                }
-            }
-        }
-        .boxed()
-    }
-
     /// Walks one job to its end, taking it up again from its records whenever something failed.
     async fn walk(self, id: JobId) -> JobId {
         loop {
@@ -214,6 +247,7 @@ impl Tenure {
 
     async fn walk_once(&self, id: JobId) -> Result<(), JobError> {
         let claim = self.own(id).await?;
+        let _loaded = self.load.as_deref().map(Loaded::more);
         match Driver::load(self.shared.clone(), id, claim.clone()).await? {
             Some(driver) => driver.run().await,
             None => {
@@ -231,17 +265,22 @@ impl Tenure {
     /// otherwise when the owner's lease has ended.
     async fn own(&self, id: JobId) -> Result<Claim, JobError> {
         let store = &self.shared.store;
-        let key = owner_key(id);
-        let claim = |revision| Claim {
-            guard: Guard::Value(key.clone().into(), self.owner.clone().into()),
-            revision,
-        };
+        let (key, fence_key) = (owner_key(id), fence_key(id));
+        let guard = Guard::Value(key.clone().into(), self.owner.clone().into());
+        let mut left_to_others = false;
         loop {
             let revision = store.revision().await?;
-            let guard = match store.get(key.as_bytes()).await? {
+            let owner = store.get(key.as_bytes()).await?;
+            let fenced = store.get(fence_key.as_bytes()).await?;
+            let fence = fenced.as_ref().map_or(0, |entry| read_fence(&entry.value));
+            let free = match owner {
+                None if !left_to_others && self.leaves_to_others().await => {
+                    left_to_others = true;
+                    continue;
+                }
                 None => Guard::Absent(key.clone().into()),
                 Some(entry) if entry.value == self.owner.as_bytes() => {
-                    return Ok(claim(entry.modified));
+                    return Ok(Claim { guard, fence });
                 }
                 Some(entry) if self.precedes(&entry.value) => {
                     Guard::Modified(key.clone().into(), entry.modified)
@@ -256,17 +295,37 @@ impl Tenure {
                     continue;
                 }
             };
-            let put = Operation::Put {
-                key: key.clone().into(),
-                value: self.owner.clone().into(),
-                lease: Some(self.lease),
+            let unmoved = match fenced {
+                None => Guard::Absent(fence_key.clone().into()),
+                Some(entry) => Guard::Modified(entry.key, entry.modified),
             };
-            match store.commit(vec![guard], vec![put]).await {
-                Ok(revision) => return Ok(claim(revision)),
+            let fence = fence + 1;
+            let puts = vec![
+                Operation::Put {
+                    key: key.clone().into(),
+                    value: self.owner.clone().into(),
+                    lease: Some(self.lease),
+                },
+                Operation::put(fence_key.clone(), fence.to_string()),
+            ];
+            match store.commit(vec![free, unmoved], puts).await {
+                Ok(_) => return Ok(Claim { guard, fence }),
                 Err(error) if error.is_refused() => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Gives engines that walk fewer jobs the time to be first; whether it did.
+    async fn leaves_to_others(&self) -> bool {
+        let walked = self
+            .load
+            .as_ref()
+            .map_or(0, |load| load.load(Ordering::Relaxed));
+        if walked > 0 {
+            tokio::time::sleep(COURTESY * walked.min(COURTEOUS)).await;
+        }
+        walked > 0
     }
 
     /// Whether an owner is an earlier term of an engine of this name. Terms are ordered by their ids
@@ -278,4 +337,24 @@ impl Tenure {
             _ => false,
         }
     }
+}
+
+/// One of an engine's load, as long as it lives.
+struct Loaded<'a>(&'a AtomicU32);
+
+impl<'a> Loaded<'a> {
+    fn more(load: &'a AtomicU32) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        Loaded(load)
+    }
+}
+
+impl Drop for Loaded<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn read_fence(value: &[u8]) -> u64 {
+    String::from_utf8_lossy(value).parse().unwrap_or(0)
 }

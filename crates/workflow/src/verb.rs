@@ -14,9 +14,9 @@ pub struct StepContext {
     pub step: String,
     /// The attempt, from 1.
     pub attempt: u32,
-    /// The store revision at which the engine that makes this attempt claimed the job. An engine
-    /// that takes the job over has a higher one, so whoever acts on the world can refuse what comes
-    /// from a predecessor that does not know yet that it was replaced.
+    /// How often the job was claimed by an engine, this time included. An engine that takes the job
+    /// over has a higher one, so whoever acts on the world can refuse what comes from a predecessor
+    /// that does not know yet that it was replaced.
     pub fence: u64,
     /// Whether this is the step's undo.
     pub undo: bool,
