@@ -2,8 +2,9 @@
 //!
 //! The writer takes whatever commits are waiting into one SQLite transaction, so that many share one
 //! fsync; each still has its own revision and its own guards. A commit is acknowledged after the
-//! fsync. Readers never wait for the writer (WAL). Recent commits are kept in memory for watches; a
-//! watch that falls behind them reads on from the history table.
+//! fsync. Readers never wait for the writer (WAL). Recent commits are kept in memory: a key that they
+//! touched is read from there, and watches follow them; a watch that falls behind them reads on from
+//! the history table.
 
 mod commit;
 mod lease;
@@ -92,6 +93,11 @@ impl LocalStore {
 #[async_trait]
 impl Store for LocalStore {
     async fn get(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        // A thread that may wait for the disk costs more than most answers are worth.
+        if let Some((revision, known)) = self.recent.get(key) {
+            self.recent.announced(revision).await;
+            return Ok(known);
+        }
         let page = self.range(Range::key(key.to_vec()), 1, None).await?;
         Ok(page.entries.into_iter().next())
     }

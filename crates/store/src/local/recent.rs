@@ -1,16 +1,18 @@
-//! The newest commits, in memory, for those who watch.
+//! The newest commits, in memory: for those who watch, and for those who read what was written a
+//! moment ago.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::{Changes, Revision};
+use crate::{Changes, Entry, Revision};
 
 /// How many commits are kept in memory at most.
 const KEPT: usize = 4096;
@@ -29,6 +31,8 @@ pub(super) struct Recent {
 #[derive(Debug, Default)]
 struct Kept {
     commits: VecDeque<(Revision, Arc<Changes>)>,
+    /// What these commits made of each key they touched: the newest of them, and what is there now.
+    keys: HashMap<Bytes, (Revision, Option<Entry>)>,
     bytes: usize,
 }
 
@@ -42,12 +46,25 @@ impl Kept {
             *self = Kept::default();
         }
         self.bytes += size(&changes);
+        for change in &changes {
+            let now = (revision, change.after.clone());
+            self.keys.insert(change.key.clone(), now);
+        }
         self.commits.push_back((revision, Arc::new(changes)));
         while self.commits.len() > KEPT || (self.bytes > KEPT_BYTES && self.commits.len() > 1) {
-            let Some((_, gone)) = self.commits.pop_front() else {
+            let Some((revision, gone)) = self.commits.pop_front() else {
                 return;
             };
             self.bytes -= size(&gone);
+            for change in gone.iter() {
+                if self
+                    .keys
+                    .get(&change.key)
+                    .is_some_and(|key| key.0 == revision)
+                {
+                    self.keys.remove(&change.key);
+                }
+            }
         }
     }
 }
@@ -109,8 +126,18 @@ impl Recent {
         self.newest.send_replace(newest);
     }
 
-    /// Announces commits that only the file has.
+    /// The revision that last touched a key and what is there since, if that is one of the newest.
+    pub fn get(&self, key: &[u8]) -> Option<(Revision, Option<Entry>)> {
+        self.kept.read().ok()?.keys.get(key).cloned()
+    }
+
+    /// Announces commits that only the file has: what is in memory is no longer the newest.
     pub fn jump(&self, newest: Revision) {
+        if newest > self.newest()
+            && let Ok(mut kept) = self.kept.write()
+        {
+            *kept = Kept::default();
+        }
         self.newest.send_if_modified(|announced| {
             let ahead = newest > *announced;
             *announced = newest.max(*announced);
@@ -193,6 +220,31 @@ mod tests {
         );
         assert_eq!(revisions(&recent, 0), None);
         assert_eq!(revisions(&recent, 2), Some(vec![3]));
+    }
+
+    #[test]
+    fn a_key_is_known_as_the_newest_commit_left_it_as_long_as_that_is_kept() {
+        let recent = Recent::new(0, 0);
+        assert_eq!(recent.get(b"k"), None);
+        recent.add(vec![commit(1, 1), commit(2, 2)]);
+        let value = |recent: &Recent| Some(recent.get(b"k")?.1?.value.len());
+        assert_eq!(value(&recent), Some(2));
+        let (_, mut gone) = commit(3, 0);
+        gone[0].after = None;
+        recent.add(vec![(3, gone)]);
+        assert_eq!(recent.get(b"k"), Some((3, None)));
+        let (_, mut other) = commit(4, KEPT_BYTES + 1);
+        other[0].key = "other".into();
+        recent.add(vec![(4, other)]);
+        assert_eq!(recent.get(b"k"), None);
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_key_once_the_file_is_ahead() {
+        let recent = Recent::new(0, 0);
+        recent.add(vec![commit(1, 1)]);
+        recent.jump(2);
+        assert_eq!(recent.get(b"k"), None);
     }
 
     #[test]
