@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wright_store::{Operation, Range, Revision, Watch};
+use wright_store::{Guard, Operation, Range, Revision, Watch};
 
 use crate::attempt::Attempt;
 use crate::engine::Shared;
 use crate::records::{
-    Loaded, Meta, Status, from_json, into_commits, load, load_plan, meta_guard, meta_key,
-    owner_key, put_json, step_prefix, subject_key,
+    Commit, Loaded, Meta, Turn, from_json, load, load_plan, meta_guard, meta_key, owner_key,
+    put_json, subject_key,
 };
 use crate::run::Claim;
 use crate::walk::{Decisions, JobChange, Slots, Standing, Start, Walk};
@@ -27,6 +27,8 @@ pub(crate) struct Driver {
     claim: Claim,
     meta: Meta,
     meta_revision: Revision,
+    /// The number of the log's next entry.
+    next_entry: u64,
     metas: Watch,
     walk: Walk,
     attempts: JoinSet<Ended>,
@@ -46,6 +48,7 @@ impl Driver {
             meta_revision,
             revision,
             records,
+            next_entry,
             ..
         } = load(shared.store.as_ref(), id).await?;
         if meta.summary.state.is_final() {
@@ -74,6 +77,7 @@ impl Driver {
             claim,
             meta,
             meta_revision,
+            next_entry,
             metas,
             walk,
             attempts,
@@ -208,25 +212,21 @@ impl Driver {
         outcomes: &mut HashMap<usize, Vec<Operation>>,
         now: Timestamp,
     ) -> Result<(), JobError> {
-        let prefix = step_prefix(self.id);
-        let mut groups = Vec::with_capacity(decisions.changed.len() + 1);
+        let mut turn = Turn::new(self.id, self.next_entry);
         for &index in &decisions.changed {
-            let record = self.walk.record(index);
-            let mut group = vec![put_json(
-                format!("{prefix}{}", record.step.name),
-                &Status::of(record),
-            )?];
-            group.extend(outcomes.remove(&index).unwrap_or_default());
-            groups.push(group);
+            let writes = outcomes.remove(&index).unwrap_or_default();
+            turn.add(self.walk.record(index), writes)?;
         }
         let meta = self.next_meta(decisions.job.as_ref(), now);
-        if let Some(meta) = &meta {
-            groups.push(self.meta_operations(meta)?);
-        }
-        let commits = into_commits(groups);
+        let of_job = match &meta {
+            Some(meta) => self.meta_operations(meta)?,
+            None => Vec::new(),
+        };
+        let (commits, next_entry) = turn.commits(of_job);
         let last = commits.len().saturating_sub(1);
-        for (n, operations) in commits.into_iter().enumerate() {
+        for (n, Commit { operations, entry }) in commits.into_iter().enumerate() {
             let mut guards = vec![self.claim.guard.clone()];
+            guards.extend(entry.map(|key| Guard::Absent(key.into())));
             let with_meta = n == last && meta.is_some();
             if with_meta {
                 guards.push(meta_guard(self.id, self.meta_revision));
@@ -236,6 +236,7 @@ impl Driver {
                 self.meta_revision = revision;
             }
         }
+        self.next_entry = next_entry;
         if let Some(meta) = meta {
             self.meta = meta;
         }

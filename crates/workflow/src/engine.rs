@@ -68,14 +68,6 @@ impl Engine {
                     });
                 }
             }
-            let size = serde_json::to_vec(step).map_or(usize::MAX, |text| text.len());
-            if size > MAX_STEP {
-                return Err(PlanError::TooLarge {
-                    step: step.name.clone(),
-                    size,
-                    limit: MAX_STEP,
-                });
-            }
         }
         Ok(())
     }

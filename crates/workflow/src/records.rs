@@ -5,7 +5,7 @@
 //! | `job/{id}/meta` | [`Meta`] |
 //! | `job/{id}/context/{n}` | the planner's context, in pieces |
 //! | `job/{id}/plan/{plan key}/{n}` | [`Planned`] steps in the plan's order, in pieces |
-//! | `job/{id}/step/{name}` | [`Status`]; absent while the step is as new |
+//! | `job/{id}/log/{n}` | what became of steps, oldest first: names, each with its [`Status`] |
 //! | `job/{id}/owner` | the engine that walks the job, on its lease |
 //! | `job/{id}/fence` | how often the job was claimed |
 //! | `job-subject/{subject}` | the id of the unfinished job of that subject |
@@ -21,8 +21,10 @@ use serde_json::Value;
 use uuid::Uuid;
 use wright_store::{Guard, MAX_OPERATIONS, Operation, Range, Revision, Store, StoreError};
 
+use crate::plan::MAX_STEP;
 use crate::{
-    JobError, JobEvent, JobId, JobSummary, JobView, Step, StepError, StepRecord, StepState,
+    JobError, JobEvent, JobId, JobSummary, JobView, PlanError, Step, StepError, StepRecord,
+    StepState,
 };
 
 /// Pieces of a plan or context are about this large, bytes.
@@ -50,8 +52,12 @@ pub(crate) fn fence_key(id: JobId) -> String {
     format!("job/{id}/fence")
 }
 
-pub(crate) fn step_prefix(id: JobId) -> String {
-    format!("job/{id}/step/")
+pub(crate) fn log_prefix(id: JobId) -> String {
+    format!("job/{id}/log/")
+}
+
+pub(crate) fn log_key(id: JobId, number: u64) -> String {
+    format!("job/{id}/log/{number:016x}")
 }
 
 pub(crate) fn plan_prefix(id: JobId, plan: Uuid) -> String {
@@ -91,7 +97,6 @@ pub(crate) struct Meta {
 /// A step in a plan's pieces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Planned {
-    #[serde(flatten)]
     pub step: Step,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dropped: bool,
@@ -104,19 +109,39 @@ pub(crate) struct Planned {
 pub struct Status {
     /// Where it is.
     pub state: StepState,
+    #[serde(default, skip_serializing_if = "is_zero")]
     attempts: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
     failed_attempts: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
     undo_attempts: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
     forgiven: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
     undo_forgiven: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     ready_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     attempt_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     next_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<StepError>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     output: Value,
 }
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // what serde hands over
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// One entry of a job's log.
+pub(crate) type Logged = Vec<(String, Status)>;
 
 impl Status {
     pub(crate) fn of(record: &StepRecord) -> Self {
@@ -163,6 +188,8 @@ pub(crate) struct Loaded {
     pub revision: Revision,
     pub context: Value,
     pub records: Vec<StepRecord>,
+    /// The number of the log's next entry.
+    pub next_entry: u64,
 }
 
 impl Loaded {
@@ -207,7 +234,7 @@ pub(crate) fn context_pieces(id: JobId, context: &Value) -> Result<Vec<Operation
     Ok(text.chunks(PIECE).enumerate().map(piece).collect())
 }
 
-/// The operations that write a plan in pieces.
+/// The operations that write a plan in pieces. A step that is too large is refused.
 pub(crate) fn plan_pieces(
     id: JobId,
     plan: Uuid,
@@ -216,8 +243,16 @@ pub(crate) fn plan_pieces(
     let prefix = plan_prefix(id, plan);
     let mut operations = Vec::new();
     let mut piece = vec![b'['];
-    for (i, step) in steps.iter().enumerate() {
-        piece.extend(to_json(&prefix, step)?);
+    for (i, planned) in steps.iter().enumerate() {
+        let text = to_json(&prefix, planned)?;
+        if text.len() > MAX_STEP {
+            return Err(JobError::Plan(PlanError::TooLarge {
+                step: planned.step.name.clone(),
+                size: text.len(),
+                limit: MAX_STEP,
+            }));
+        }
+        piece.extend(text);
         let last = i + 1 == steps.len();
         if last || piece.len() >= PIECE {
             piece.push(b']');
@@ -233,18 +268,21 @@ pub(crate) fn plan_pieces(
     Ok(operations)
 }
 
+/// The most operations in a commit: with room for the guards beside them.
+const COMMIT_OPERATIONS: usize = MAX_OPERATIONS - 4;
+
 /// Cuts groups of operations into commits within the store's limits. A group is never cut.
 pub(crate) fn into_commits(
     groups: impl IntoIterator<Item = Vec<Operation>>,
 ) -> Vec<Vec<Operation>> {
-    // Room for the guards beside them.
-    const OPERATIONS: usize = MAX_OPERATIONS - 4;
     let mut commits: Vec<Vec<Operation>> = Vec::new();
     let mut size = 0;
     for group in groups {
         let grown = group.iter().map(size_of_operation).sum::<usize>();
         match commits.last_mut() {
-            Some(last) if last.len() + group.len() <= OPERATIONS && size + grown <= COMMIT => {
+            Some(last)
+                if last.len() + group.len() <= COMMIT_OPERATIONS && size + grown <= COMMIT =>
+            {
                 last.extend(group);
                 size += grown;
             }
@@ -256,6 +294,89 @@ pub(crate) fn into_commits(
         }
     }
     commits
+}
+
+/// What the driver decided in one turn, cut into commits within the store's limits: an entry of the
+/// job's log in each, and beside it what the steps that are in it want recorded.
+pub(crate) struct Turn {
+    id: JobId,
+    next_entry: u64,
+    commits: Vec<Commit>,
+    entry: Vec<u8>,
+    writes: Vec<Operation>,
+    size: usize,
+}
+
+/// One commit of a turn.
+#[derive(Debug, Default)]
+pub(crate) struct Commit {
+    pub operations: Vec<Operation>,
+    /// The log's entry that is in it, which is new: a commit that was thought lost and comes late
+    /// replaces none.
+    pub entry: Option<String>,
+}
+
+impl Turn {
+    /// Nothing yet; its first entry of the log has this number.
+    pub fn new(id: JobId, next_entry: u64) -> Self {
+        Turn {
+            id,
+            next_entry,
+            commits: Vec::new(),
+            entry: Vec::new(),
+            writes: Vec::new(),
+            size: 0,
+        }
+    }
+
+    /// What became of one step, with what it wants recorded: never in two commits.
+    pub fn add(&mut self, record: &StepRecord, writes: Vec<Operation>) -> Result<(), JobError> {
+        let name = &record.step.name;
+        let status = to_json(name, &(name, Status::of(record)))?;
+        let grown = status.len() + writes.iter().map(size_of_operation).sum::<usize>();
+        let full = self.writes.len() + writes.len() + 1 > COMMIT_OPERATIONS;
+        if full || self.size + grown > COMMIT {
+            self.close();
+        }
+        self.entry
+            .push(if self.entry.is_empty() { b'[' } else { b',' });
+        self.entry.extend(status);
+        self.writes.extend(writes);
+        self.size += grown;
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if self.entry.is_empty() {
+            return;
+        }
+        let mut entry = std::mem::take(&mut self.entry);
+        entry.push(b']');
+        let key = log_key(self.id, self.next_entry);
+        let mut operations = vec![Operation::put(key.clone(), entry)];
+        operations.append(&mut self.writes);
+        let entry = Some(key);
+        self.commits.push(Commit { operations, entry });
+        (self.next_entry, self.size) = (self.next_entry + 1, 0);
+    }
+
+    /// The commits, in order, and the number of the log's next entry. `last` belongs together, and is
+    /// in the last of them.
+    pub fn commits(mut self, last: Vec<Operation>) -> (Vec<Commit>, u64) {
+        let grown = last.iter().map(size_of_operation).sum::<usize>();
+        let full = self.writes.len() + last.len() + 1 > COMMIT_OPERATIONS;
+        let beside = !full && self.size + grown <= COMMIT;
+        self.close();
+        match self.commits.last_mut() {
+            Some(commit) if beside => commit.operations.extend(last),
+            _ if last.is_empty() => {}
+            _ => self.commits.push(Commit {
+                operations: last,
+                entry: None,
+            }),
+        }
+        (self.commits, self.next_entry)
+    }
 }
 
 fn size_of_operation(operation: &Operation) -> usize {
@@ -316,7 +437,7 @@ pub(crate) async fn load_plan(
 /// A whole job, at one revision.
 pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobError> {
     let (entries, revision) = read_all(store, Range::prefix(job_prefix(id)), None).await?;
-    let (meta_name, steps_prefix) = (meta_key(id), step_prefix(id));
+    let (meta_name, log_start) = (meta_key(id), log_prefix(id));
     let meta_entry = entries
         .iter()
         .find(|entry| entry.key == meta_name.as_bytes())
@@ -325,22 +446,24 @@ pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobErro
     let plan = plan_prefix(id, meta.plan_key);
     let context_start = context_prefix(id);
     let (mut steps, mut context) = (Vec::<Planned>::new(), Vec::new());
-    let mut statuses: HashMap<&[u8], &wright_store::Entry> = HashMap::new();
+    let (mut statuses, mut next_entry) = (HashMap::<String, Status>::new(), 0);
     for entry in &entries {
         if entry.key.starts_with(plan.as_bytes()) {
             steps.append(&mut from_json(&entry.key, &entry.value)?);
         } else if entry.key.starts_with(context_start.as_bytes()) {
             context.extend_from_slice(&entry.value);
-        } else if let Some(name) = entry.key.strip_prefix(steps_prefix.as_bytes()) {
-            statuses.insert(name, entry);
+        } else if let Some(number) = entry.key.strip_prefix(log_start.as_bytes()) {
+            statuses.extend(from_json::<Logged>(&entry.key, &entry.value)?);
+            let number = u64::from_str_radix(&String::from_utf8_lossy(number), 16);
+            next_entry = number.map_or(next_entry, |number| number + 1);
         }
     }
     let mut records = Vec::with_capacity(steps.len());
     for planned in steps {
-        let status = statuses.get(planned.step.name.as_bytes());
+        let status = statuses.remove(&planned.step.name);
         let mut record = StepRecord::new(planned.step);
-        if let Some(entry) = status {
-            from_json::<Status>(&entry.key, &entry.value)?.apply(&mut record);
+        if let Some(status) = status {
+            status.apply(&mut record);
         }
         (record.dropped, record.abandoned) = (planned.dropped, planned.abandoned);
         records.push(record);
@@ -351,6 +474,7 @@ pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobErro
         meta,
         revision,
         records,
+        next_entry,
     })
 }
 

@@ -4,7 +4,7 @@ use futures::Stream;
 use serde::{Deserialize, Serialize};
 use wright_store::{Changes, Range, SharedStore, StoreError, Watch};
 
-use crate::records::{Meta, Status, from_json, job_prefix, load, meta_key, step_prefix};
+use crate::records::{Logged, Meta, Status, from_json, job_prefix, load, log_prefix, meta_key};
 use crate::{JobError, JobId, JobSummary, JobView};
 
 /// One message of a [`JobWatch`].
@@ -118,7 +118,7 @@ impl JobWatch {
     }
 
     fn take_changes(&mut self, changes: &Changes) -> Result<(), JobError> {
-        let (meta, prefix) = (meta_key(self.id), step_prefix(self.id));
+        let (meta, log) = (meta_key(self.id), log_prefix(self.id));
         let mut steps = Vec::new();
         let mut touched = false;
         for change in changes {
@@ -132,14 +132,14 @@ impl JobWatch {
                     self.stale = true;
                     return Ok(());
                 }
-            } else if let Some(name) = after.key.strip_prefix(prefix.as_bytes()) {
-                let name = String::from_utf8_lossy(name).into_owned();
-                if !self.steps.contains(&name) {
+            } else if after.key.starts_with(log.as_bytes()) {
+                let logged = from_json::<Logged>(&after.key, &after.value)?;
+                if logged.iter().any(|(name, _)| !self.steps.contains(name)) {
                     self.stale = true;
                     return Ok(());
                 }
-                let status = from_json::<Status>(&after.key, &after.value)?;
-                steps.push(StepChange { name, status });
+                let changed = |(name, status)| StepChange { name, status };
+                steps.extend(logged.into_iter().map(changed));
             }
         }
         if touched || !steps.is_empty() {

@@ -46,13 +46,14 @@ async fn a_job_is_walked_and_its_facts_are_committed_with_its_success() {
     assert_eq!(view.steps[0].output, "made");
     assert_eq!(view.context["seed"], 1);
     let fact = world.store.get(b"r/thing/a").await.unwrap().unwrap();
-    let status = world
-        .store
-        .get(format!("job/{id}/step/a").as_bytes())
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(fact.modified, status.modified, "one commit");
+    let log = Range::prefix(format!("job/{id}/log/"));
+    let log = world.store.range(log, 0, None).await.unwrap().entries;
+    let of_commit = log.iter().find(|entry| entry.modified == fact.modified);
+    let logged = String::from_utf8_lossy(&of_commit.expect("one commit").value);
+    assert!(
+        logged.contains(r#"["a",{"state":"succeeded""#),
+        "one commit: {logged}"
+    );
 }
 
 #[tokio::test]
