@@ -11,7 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     AgentError, Executor, Layout, Settings, durable,
     lookup::{self, Services},
-    session::{Server, Sessions},
+    server::Server,
+    session::Sessions,
 };
 
 /// Runs the host daemon until it is told to end (SIGTERM or SIGINT), on one thread if its runtime

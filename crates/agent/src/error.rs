@@ -33,6 +33,9 @@ pub enum AgentError {
         /// What is wrong with it.
         why: String,
     },
+    /// No server was named.
+    #[error("no server was named; say where one is with --server https://ADDRESS:PORT")]
+    NoServer,
     /// The server's URL or the identity cannot be used.
     #[error("cannot prepare the connection to {server}")]
     Connection {

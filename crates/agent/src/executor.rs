@@ -94,7 +94,7 @@ impl Executor {
 
     /// Gives up a task that runs.
     pub fn cancel(&self, key: &str) {
-        self.tasks.cancel(key);
+        self.tasks.cancel(key, None);
     }
 
     /// What is seen of every instance.

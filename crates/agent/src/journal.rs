@@ -2,6 +2,7 @@
 //!
 //! One JSON object a line, appended and synchronised: `{"begun": key}` before a task's effect,
 //! `{"ended": key, "answer": …}` before its answer is sent. What a task asked for is never in it.
+//! `{"fenced": job, "claim": n}` when a job's steps first come with this claim: lower ones are refused.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,6 +20,8 @@ use crate::durable::{self, Staged};
 /// Answers older than these are forgotten when the journal is compacted. A server asks again
 /// within one job, whose steps are far fewer.
 const ANSWERS_KEPT: usize = 4096;
+/// Jobs whose claims are remembered.
+const CLAIMS_KEPT: usize = 1024;
 const COMPACT_ABOVE: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -26,6 +29,7 @@ const COMPACT_ABOVE: u64 = 4 << 20;
 enum Line {
     Ended { ended: String, answer: TaskAnswer },
     Begun { begun: String },
+    Fenced { fenced: String, claim: u64 },
 }
 
 /// The journal file and what it says.
@@ -38,6 +42,8 @@ pub(crate) struct Journal {
     answers: HashMap<String, TaskAnswer>,
     order: VecDeque<String>,
     begun: Vec<String>,
+    /// Of each job, the highest claim that was seen; the oldest job first.
+    claims: VecDeque<(String, u64)>,
 }
 
 impl Journal {
@@ -50,6 +56,7 @@ impl Journal {
             answers: HashMap::new(),
             order: VecDeque::new(),
             begun: Vec::new(),
+            claims: VecDeque::new(),
         }
     }
 
@@ -73,6 +80,7 @@ impl Journal {
             answers: HashMap::new(),
             order: VecDeque::new(),
             begun: Vec::new(),
+            claims: VecDeque::new(),
         };
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match serde_json::from_slice(line) {
@@ -91,6 +99,24 @@ impl Journal {
     /// Whether the task was begun and no answer is known: the agent died while it was at it.
     pub(crate) fn was_interrupted(&self, key: &str) -> bool {
         self.begun.iter().any(|begun| begun == key)
+    }
+
+    /// The tasks that were begun and whose answer is not known.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &str> {
+        self.begun.iter().map(String::as_str)
+    }
+
+    /// The highest claim of a job that was seen; 0 for none.
+    pub(crate) fn claim(&self, job: &str) -> u64 {
+        let known = self.claims.iter().rev().find(|(known, _)| known == job);
+        known.map_or(0, |(_, claim)| *claim)
+    }
+
+    pub(crate) fn fence(&mut self, job: &str, claim: u64) -> io::Result<()> {
+        self.append(Line::Fenced {
+            fenced: job.to_owned(),
+            claim,
+        })
     }
 
     pub(crate) fn begin(&mut self, key: &str) -> io::Result<()> {
@@ -135,6 +161,13 @@ impl Journal {
     fn remember(&mut self, line: Line) {
         match line {
             Line::Begun { begun } => self.begun.push(begun),
+            Line::Fenced { fenced, claim } => {
+                self.claims.retain(|(job, _)| *job != fenced);
+                self.claims.push_back((fenced, claim));
+                if self.claims.len() > CLAIMS_KEPT {
+                    self.claims.pop_front();
+                }
+            }
             Line::Ended { ended, answer } => {
                 self.begun.retain(|begun| *begun != ended);
                 if self.answers.insert(ended.clone(), answer).is_none() {
@@ -158,6 +191,14 @@ impl Journal {
                     begun: begun.clone(),
                 },
             )?;
+            bytes.push(b'\n');
+        }
+        for (fenced, claim) in &self.claims {
+            let line = Line::Fenced {
+                fenced: fenced.clone(),
+                claim: *claim,
+            };
+            serde_json::to_writer(&mut bytes, &line)?;
             bytes.push(b'\n');
         }
         for ended in &self.order {
@@ -229,6 +270,19 @@ mod tests {
                 "cut at {cut}"
             );
         }
+    }
+
+    #[test]
+    fn the_highest_claim_of_a_job_survives() {
+        let (_directory, path) = journal();
+        let mut journal = Journal::open(&path).unwrap();
+        journal.fence("job-1", 1).unwrap();
+        journal.fence("job-2", 1).unwrap();
+        journal.fence("job-1", 2).unwrap();
+        drop(Journal::open(&path).unwrap());
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!((journal.claim("job-1"), journal.claim("job-2")), (2, 1));
+        assert_eq!(journal.claim("job-3"), 0);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = Settings::new("/var/lib/wright", "h1".parse()?, [127, 77, 0, 1].into())
-//!     .with_server("https://127.0.0.1:7401");
+//!     .with_servers(["https://127.0.0.1:7401"]);
 //! tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(settings))?;
 //! # Ok(())
 //! # }
@@ -52,6 +52,7 @@ mod session;
 mod settings;
 mod store;
 mod supervise;
+mod server;
 mod tasks;
 
 pub use daemon::run;
@@ -60,6 +61,7 @@ pub use executor::Executor;
 pub use launch::launch;
 pub use layout::{InstanceDirs, Layout};
 pub use once::{Effects, Order, Output, Tasks, Usage};
-pub use session::{Server, ServerIdentity, Sessions, Tables};
+pub use server::{Server, ServerIdentity};
+pub use session::{Sessions, Tables};
 pub use settings::{LogLimits, Settings};
 pub use store::{Archive, ArchiveSource};

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wright_model::{InstanceId, InstanceStatus};
-use wright_protocol::{Blame, Fault, Task, TaskAnswer};
+use wright_protocol::{Blame, Fault, Task, TaskAnswer, wire::Fence};
 
 use crate::{
     error::{host_fault, locked},
@@ -28,6 +28,8 @@ pub struct Order {
     pub task: Task,
     /// How long it may take, from now.
     pub deadline: Option<Duration>,
+    /// At whose behest, where it is a step of a job.
+    pub fence: Option<Fence>,
 }
 
 /// What an agent uses of its host.
@@ -145,6 +147,9 @@ impl<E: Effects> Tasks<E> {
     /// journal. Its output goes to `output`. The task goes on if the caller goes away.
     pub async fn execute(&self, order: Order, output: mpsc::Sender<Vec<u8>>) -> TaskAnswer {
         let known = locked(&self.shared.journal).answer(&order.key).cloned();
+        if let Some(fence) = &order.fence {
+            self.shared.admit(fence)?;
+        }
         if let Some(answer) = known {
             return answer;
         }
@@ -182,8 +187,11 @@ impl<E: Effects> Tasks<E> {
         answer
     }
 
-    /// Gives up a task that runs.
-    pub fn cancel(&self, key: &str) {
+    /// Gives up a task that runs, unless that is the wish of a server that has lost the task's job.
+    pub fn cancel(&self, key: &str, fence: Option<&Fence>) {
+        if fence.is_some_and(|fence| self.shared.admit(fence).is_err()) {
+            return;
+        }
         if let Some(found) = locked(&self.shared.running).get(key) {
             found.cancel.cancel();
         }
@@ -191,6 +199,27 @@ impl<E: Effects> Tasks<E> {
 }
 
 impl<E: Effects> Shared<E> {
+impl<E> Shared<E> {
+    /// Remembers the highest claim of a job and refuses lower ones.
+    fn admit(&self, fence: &Fence) -> Result<(), Fault> {
+        let mut journal = locked(&self.journal);
+        let known = journal.claim(&fence.job);
+        if fence.claim < known {
+            let message = format!(
+                "refused: another server goes on with job {} (claim {known}, this is of claim {})",
+                fence.job, fence.claim
+            );
+            return Err(Fault::new(Blame::Request, message));
+        }
+        if fence.claim == known {
+            return Ok(());
+        }
+        let path = journal.path().to_owned();
+        let noted = journal.fence(&fence.job, fence.claim);
+        noted.map_err(|error| host_fault("write", &path)(error))
+    }
+}
+
     async fn perform(&self, order: Order, flight: &InFlight) -> TaskAnswer {
         let recorded = !order.task.is_repeatable();
         if recorded {

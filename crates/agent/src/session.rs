@@ -1,163 +1,38 @@
-//! The line to the server: dialled by the agent, taken up again whenever it breaks.
+//! The line to a server: taken up again whenever it breaks.
 
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    fs,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures::StreamExt;
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Status,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
-};
-use wright_model::{Digest, InstanceId, InstanceStatus};
+use tonic::Status;
+use wright_model::{InstanceId, InstanceStatus};
 use wright_protocol::{
     Blame, Fault, TaskAnswer,
     wire::{
-        self, ArchiveRequest, FromAgent, Heartbeat, Hello, Report, TableApplied, TaskOutput,
-        TaskResult, archive_part::Part, control_client::ControlClient, from_agent, to_agent,
+        self, FromAgent, Heartbeat, Hello, Report, TableApplied, TaskOutput, TaskResult,
+        from_agent, to_agent,
     },
 };
 use wright_route::Table;
 
-use crate::{
-    AgentError, Archive, ArchiveSource, Effects, Order, Settings, Tasks, Usage, error::locked,
-    lookup::Services,
-};
+use crate::{Effects, Order, Server, Tasks, Usage, error::locked, lookup::Services};
 
-const SERVER_NAME: &str = "wright-server";
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long a silent connection is believed in, together.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A result that was sent this short before the line broke is sent again: it may have been lost.
 const RESEND: Duration = Duration::from_secs(30);
-/// How much the server may send ahead of what is read, bytes: on one call, and in all. Archives come
-/// as fast as the disk takes them, not faster into memory.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Tasks hold rendered configuration files, tables the services of all sites.
-const LARGEST_MESSAGE: usize = 64 << 20;
-
-/// The server, as the agent reaches it.
-#[derive(Clone)]
-pub struct Server {
-    client: ControlClient<Channel>,
-}
-
-/// What one side of mutual TLS needs to reach a server, PEM.
-pub struct ServerIdentity {
-    /// Whom it trusts.
-    pub ca: Vec<u8>,
-    /// Who it is.
-    pub certificate: Vec<u8>,
-    /// The proof.
-    pub key: Vec<u8>,
-}
-
-impl Server {
-    /// Prepares a real agent's connection; nothing is dialled yet.
-    pub(crate) fn new(settings: &Settings) -> Result<Self, AgentError> {
-        let directory = settings.layout().agent();
-        let read = |name: &str| {
-            let path = directory.join(name);
-            fs::read(&path).map_err(AgentError::io("read", &path))
-        };
-        let identity = ServerIdentity {
-            ca: read("ca.pem")?,
-            certificate: read("agent.pem")?,
-            key: read("agent.key")?,
-        };
-        Self::at(&settings.server, &identity)
-    }
-
-    /// Prepares a connection; nothing is dialled yet.
-    ///
-    /// # Errors
-    /// Where the URL or the identity cannot be used.
-    pub fn at(url: &str, identity: &ServerIdentity) -> Result<Self, AgentError> {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&identity.ca))
-            .identity(Identity::from_pem(&identity.certificate, &identity.key))
-            .domain_name(SERVER_NAME);
-        let refuse = |source| AgentError::Connection {
-            server: url.to_owned(),
-            source,
-        };
-        let channel = Endpoint::from_shared(url.to_owned())
-            .and_then(|endpoint| endpoint.tls_config(tls))
-            .map_err(refuse)?
-            .connect_timeout(KEEP_ALIVE_TIMEOUT)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .connect_lazy();
-        let client = ControlClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE);
-        Ok(Server { client })
-    }
-}
-
-fn unreachable(status: &Status) -> Fault {
-    Fault::new(
-        Blame::Passing,
-        format!("the server does not answer: {}", status.message()),
-    )
-}
-
-#[async_trait]
-impl ArchiveSource for Server {
-    async fn open(&self, digest: &Digest) -> Result<Archive, Fault> {
-        let request = ArchiveRequest {
-            digest: digest.to_string(),
-        };
-        let answer = self.client.clone().archive(request).await;
-        let mut parts = match answer {
-            Ok(answer) => answer.into_inner(),
-            Err(status) if status.code() == tonic::Code::NotFound => {
-                let message = format!("the server has no package with the digest {digest}");
-                return Err(Fault::new(Blame::Package, message));
-            }
-            Err(status) => return Err(unreachable(&status)),
-        };
-        let first = parts
-            .message()
-            .await
-            .map_err(|status| unreachable(&status))?;
-        let Some(Part::Signature(signature)) = first.and_then(|part| part.part) else {
-            return Err(Fault::new(
-                Blame::Passing,
-                "the server sent an archive without signature",
-            ));
-        };
-        let data = parts.map(|part| match part {
-            Ok(part) => match part.part {
-                Some(Part::Data(bytes)) => Ok(Bytes::from(bytes)),
-                _ => Ok(Bytes::new()),
-            },
-            Err(status) => Err(unreachable(&status)),
-        });
-        Ok(Archive {
-            signature,
-            data: data.boxed(),
-        })
-    }
-}
-
 /// The answers on their way to the server.
 #[derive(Default)]
 struct Results {
@@ -240,6 +115,10 @@ pub struct Sessions<E> {
     tables: Arc<dyn Tables>,
     boot_id: String,
     results: Arc<Results>,
+    /// Sessions that were begun.
+    begun: AtomicU64,
+    /// The digest of the table that is held, as a server gave it.
+    table: Mutex<Vec<u8>>,
 }
 
 /// Why a session ended.
@@ -261,10 +140,13 @@ impl<E: Effects> Sessions<E> {
             tables,
             boot_id,
             results: Arc::default(),
+            begun: AtomicU64::new(0),
+            table: Mutex::default(),
         }
     }
 
-    /// Keeps a session for as long as it is polled.
+    /// Keeps a session for as long as it is polled: with one server after the other, at once while
+    /// there are others to try, then more and more slowly.
     pub async fn keep(&self) -> Infallible {
         let mut delay = FIRST_RETRY;
         loop {
@@ -281,15 +163,19 @@ impl<E: Effects> Sessions<E> {
             if welcomed {
                 delay = FIRST_RETRY;
             }
-            sleep(delay.mul_f64(rand::random_range(0.5..1.0))).await;
-            delay = (delay * 2).min(SLOWEST_RETRY);
+            let others = self.server.turn(welcomed);
+            let wait = if others { FIRST_RETRY } else { delay };
+            sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
+            if !others {
+                delay = (delay * 2).min(SLOWEST_RETRY);
+            }
         }
     }
 
     async fn hold(&self, welcomed: &mut bool) -> Result<Infallible, Ended> {
         let (outbox, inbox) = mpsc::channel(256);
         send(&outbox, from_agent::Message::Hello(self.hello())).await?;
-        let mut client = self.server.client.clone();
+        let mut client = self.server.client();
         let mut incoming = client
             .session(ReceiverStream::new(inbox))
             .await?
@@ -328,6 +214,8 @@ impl<E: Effects> Sessions<E> {
             boot_id: self.boot_id.clone(),
             table_revision: self.tables.revision(),
             instances: statuses(&self.tasks.effects().statuses()),
+            session: self.begun.fetch_add(1, Ordering::Relaxed),
+            table_digest: locked(&self.table).clone(),
         }
     }
 
@@ -350,9 +238,13 @@ impl<E: Effects> Sessions<E> {
     ) -> Result<(), Ended> {
         match message {
             to_agent::Message::Task(task) => self.begin(task, outbox.clone()),
-            to_agent::Message::Cancel(cancel) => self.tasks.cancel(&cancel.key),
+            to_agent::Message::Cancel(cancel) => {
+                self.tasks.cancel(&cancel.key, cancel.fence.as_ref());
+            }
+            to_agent::Message::Servers(servers) => self.server.learn(servers.urls),
             to_agent::Message::Table(table) => {
                 if self.tables.replace(&table) {
+                    locked(&self.table).clone_from(&table.digest);
                     let applied = TableApplied {
                         revision: table.revision,
                     };
@@ -372,6 +264,7 @@ impl<E: Effects> Sessions<E> {
                 key: key.clone(),
                 task: body,
                 deadline: (task.deadline_ms > 0).then(|| Duration::from_millis(task.deadline_ms)),
+                fence: task.fence,
             },
             Err(error) => {
                 // The position only: the text may hold secrets.

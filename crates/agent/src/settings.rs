@@ -15,8 +15,9 @@ pub struct Settings {
     pub name: Name,
     /// Where the host's programs and the route lookup listen.
     pub address: IpAddr,
-    /// The server's URL, `https://…`; its certificate must be for `wright-server`.
-    pub server: String,
+    /// The servers' URLs, `https://…`; their certificates must be for `wright-server`. One at a time
+    /// is called, and the next when it fails; servers tell agents of each other.
+    pub servers: Vec<String>,
     /// The first user id for instances, where the agent is root; 100000 unless said. Agents on one
     /// machine need ranges of their own.
     pub uid_base: Option<u32>,
@@ -53,7 +54,7 @@ impl Settings {
             home: home.into(),
             name,
             address,
-            server: "https://127.0.0.1:7401".to_owned(),
+            servers: vec!["https://127.0.0.1:7401".to_owned()],
             uid_base: None,
             lookup_port: 7070,
             log: LogLimits::default(),
@@ -61,10 +62,10 @@ impl Settings {
         }
     }
 
-    /// The same with another server.
+    /// The same with other servers.
     #[must_use]
-    pub fn with_server(mut self, server: impl Into<String>) -> Self {
-        self.server = server.into();
+    pub fn with_servers(mut self, servers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.servers = servers.into_iter().map(Into::into).collect();
         self
     }
 

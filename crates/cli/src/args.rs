@@ -161,9 +161,9 @@ pub struct AgentArgs {
     /// Where its programs listen.
     #[arg(long)]
     pub address: std::net::IpAddr,
-    /// The server to call.
-    #[arg(long)]
-    pub server: String,
+    /// A server to call; may be given several times. Servers tell agents of each other.
+    #[arg(long, required = true)]
+    pub server: Vec<String>,
     /// The first of the user ids it may give to programs; only as root.
     #[arg(long)]
     pub uid_base: Option<u32>,
@@ -186,7 +186,8 @@ pub struct SimulateArgs {
     /// Everything random follows from it.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Where the hosts' agents call; several are dealt out in turn.
+    /// Where the hosts' agents call; may be given several times: each calls one, and the next when
+    /// it fails.
     #[arg(long, default_value = "https://127.0.0.1:7401")]
     pub server: Vec<String>,
     /// The directory of the installation's certificate authority. Default: the data directory's.
@@ -270,6 +271,9 @@ pub enum SiteCommand {
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+        /// Do not wait for the end.
+        #[arg(long)]
+        detach: bool,
     },
     /// A tree of apps and instances with their state.
     #[command(after_help = "Example:\n  wright site status shop")]

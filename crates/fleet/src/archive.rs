@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use async_trait::async_trait;
 use tokio::{
     fs::{self, File},
     io::AsyncReadExt,
@@ -19,9 +20,15 @@ use wright_protocol::wire::{ArchivePart, archive_part::Part};
 const CHUNK: usize = 64 * 1024;
 
 /// Where package archives lie.
+#[async_trait]
 pub trait Archives: Send + Sync {
-    /// The files with the archive and its detached signature, if there is such an archive.
+    /// The files with the archive and its detached signature, if they are here.
     fn files(&self, digest: Digest) -> Option<(PathBuf, PathBuf)>;
+
+    /// The same, from wherever it is to be had.
+    async fn find(&self, digest: Digest) -> Option<(PathBuf, PathBuf)> {
+        self.files(digest)
+    }
 }
 
 impl<F: Fn(Digest) -> Option<(PathBuf, PathBuf)> + Send + Sync> Archives for F {

@@ -8,6 +8,27 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
+/// Why another server did not give an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// It does not answer, or refuses.
+    #[error("server {server} does not answer: {}", source.message())]
+    Call {
+        /// Which server.
+        server: String,
+        /// What it or the connection says.
+        source: Box<tonic::Status>,
+    },
+    /// What came cannot be written.
+    #[error("what server {server} sent cannot be kept")]
+    Disk {
+        /// Which server.
+        server: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
 /// A service table that not every agent answers from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotApplied {
@@ -24,6 +45,16 @@ pub enum NotApplied {
         revision: u64,
         /// Whose agents have not got so far.
         agents: Vec<Name>,
+    },
+    /// Another server did not say in time what its agents use.
+    #[error(
+        "server {server} did not say in time whether its agents use the service table of revision {revision}"
+    )]
+    Unknown {
+        /// The revision that was waited for.
+        revision: u64,
+        /// Which server.
+        server: String,
     },
 }
 

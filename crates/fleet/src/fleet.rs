@@ -6,14 +6,15 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use wright_model::{InstanceId, InstanceStatus, Name, Phase};
-use wright_protocol::{Blame, Fault};
+use wright_protocol::{Blame, Fault, wire};
 
 use crate::{
     archive::Archives,
     event::{FleetEvent, Subscribers, Subscription},
-    seat::Seat,
+    peer::Peer,
+    seat::{Seat, Session},
     table::Published,
 };
 
@@ -52,6 +53,10 @@ pub(crate) struct Shared {
     pub(crate) table: watch::Sender<Option<Arc<Published>>>,
     /// Marked as changed whenever what [`Fleet::wait_applied`] looks at may have changed.
     pub(crate) progress: watch::Sender<()>,
+    /// Where agents may call, as they are told.
+    pub(crate) servers: watch::Sender<Arc<[String]>>,
+    /// The other servers, by id.
+    pub(crate) peers: Mutex<BTreeMap<String, Peer>>,
     state: Mutex<State>,
 }
 
@@ -59,6 +64,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) seats: BTreeMap<Name, Seat>,
     pub(crate) subscribers: Subscribers,
+    /// Servers that follow this one's sessions, by number.
+    pub(crate) relays: BTreeMap<u64, mpsc::UnboundedSender<wire::PeerNews>>,
     last_number: u64,
 }
 
@@ -109,6 +116,8 @@ impl Fleet {
             settings,
             table: watch::Sender::new(None),
             progress: watch::Sender::new(()),
+            servers: watch::Sender::new(Arc::default()),
+            peers: Mutex::default(),
             state: Mutex::default(),
         }))
     }
@@ -118,7 +127,18 @@ impl Fleet {
         self.0.state().subscribers.subscribe()
     }
 
-    /// The agents that are connected, by host.
+    /// Tells agents, now and whenever one connects, where they may call (URLs).
+    pub fn set_servers(&self, urls: Vec<String>) {
+        self.0.servers.send_if_modified(|known| {
+            let changed = **known != *urls;
+            if changed {
+                *known = urls.into();
+            }
+            changed
+        });
+    }
+
+    /// The agents that are connected, by host; also those that are connected to other servers.
     pub fn agents(&self) -> Vec<AgentView> {
         let state = self.0.state();
         let sessions = state
@@ -128,14 +148,17 @@ impl Fleet {
         sessions.map(|(host, session)| session.view(host)).collect()
     }
 
-    /// How many agents are connected.
-    pub fn connected(&self) -> usize {
+    /// How many agents are connected to this server.
+    pub fn connected_here(&self) -> usize {
         let state = self.0.state();
-        let seats = state.seats.values();
-        seats.filter(|seat| seat.session.is_some()).count()
+        let sessions = state
+            .seats
+            .values()
+            .filter_map(|seat| seat.session.as_ref());
+        sessions.filter(|session| session.is_here()).count()
     }
 
-    /// Whether a host's agent is connected.
+    /// Whether a host's agent is connected, to whichever server.
     pub fn is_connected(&self, host: &str) -> bool {
         self.0
             .state()
@@ -185,6 +208,9 @@ impl Fleet {
         };
         let fault = Fault::new(Blame::Host, format!("host {host} was given up"));
         let connected = seat.session.is_some();
+        if seat.session.as_ref().is_some_and(Session::is_here) {
+            state.tell_relays(host, None);
+        }
         let removed = seat.close(&fault);
         if connected {
             state
@@ -217,5 +243,10 @@ impl Shared {
     /// The lock is held for a few instructions, never across an await.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Shared::state`].
+    pub(crate) fn known_peers(&self) -> MutexGuard<'_, BTreeMap<String, Peer>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,8 @@
 //! The central type is [`Fleet`], a handle that is cheap to clone. [`serve`] accepts agents into
 //! it; [`Fleet::submit`] has one of them do a task, across reconnections; [`Fleet::stream`] follows
 //! a task's output; [`Fleet::statuses`] and [`Fleet::subscribe`] tell what agents see;
-//! [`Fleet::publish`] and [`Fleet::wait_applied`] spread the service table.
+//! [`Fleet::publish`] and [`Fleet::wait_applied`] spread the service table. Agents may be connected to
+//! several servers: each [`follow`](Fleet::follow)s the others, and sees their sessions as its own.
 //!
 //! ```no_run
 //! use std::{sync::Arc, time::Duration};
@@ -34,7 +35,7 @@
 //!
 //! # Invariants
 //! - An agent is who its certificate says; a host that the [`Roster`] does not know is refused.
-//! - A host has one session: a newer one ends the older.
+//! - A host has one session, here or at another server: a newer one ends the older.
 //! - A task is on its way until it is answered, its deadline is over or it is cancelled. After a
 //!   reconnection it is sent again under the same key; that its effect happens once is the agent's
 //!   promise, kept by its journal.
@@ -47,6 +48,8 @@ mod archive;
 mod error;
 mod event;
 mod fleet;
+mod peer;
+mod relay;
 mod seat;
 mod service;
 mod session;
@@ -55,8 +58,10 @@ mod table;
 mod task;
 
 pub use archive::Archives;
-pub use error::{NotApplied, ServeError};
+pub use error::{NotApplied, PeerError, ServeError};
 pub use event::{FleetEvent, Subscription};
 pub use fleet::{AgentView, Fleet, FleetSettings, Roster};
+pub use peer::{Peer, Unfollowed};
 pub use service::serve;
 pub use stream::StreamEnd;
+pub use task::TaskKey;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wright_model::{InstanceId, InstanceStatus, Name};
 use wright_protocol::{
     Fault, Task, TaskAnswer,
-    wire::{self, to_agent::Message},
+    wire::{self, from_agent::Message as Said, to_agent::Message},
 };
 
 use crate::fleet::AgentView;
@@ -27,15 +27,32 @@ pub(crate) struct Seat {
     /// Tasks whose output somebody follows, by key; they end with the session.
     pub(crate) streams: BTreeMap<String, Following>,
     /// Tasks that nobody waits for any more and the agent has not been told of.
-    pub(crate) abandoned: BTreeSet<String>,
+    pub(crate) abandoned: BTreeMap<String, Option<wire::Fence>>,
+    /// Tasks that other servers gave to the agent, by key, and which of them.
+    pub(crate) relayed: BTreeMap<String, BTreeSet<u64>>,
     /// The last thing heard of its instances.
     pub(crate) statuses: BTreeMap<InstanceId, InstanceStatus>,
+}
+
+/// How a session's agent is reached.
+pub(crate) enum Line {
+    /// It is connected here.
+    Here(mpsc::UnboundedSender<Message>),
+    /// It is connected to another server, which passes orders on.
+    Peer {
+        /// Which server.
+        peer: String,
+        orders: mpsc::UnboundedSender<wire::PeerOrder>,
+    },
 }
 
 /// A connected agent.
 pub(crate) struct Session {
     pub(crate) number: u64,
-    pub(crate) orders: mpsc::UnboundedSender<Message>,
+    pub(crate) host: Name,
+    pub(crate) line: Line,
+    /// How many sessions its process had opened before: the newer of two is told by it.
+    pub(crate) nth: u64,
     /// Ends the session.
     pub(crate) end: CancellationToken,
     pub(crate) boot_id: String,
@@ -61,12 +78,33 @@ impl Session {
 
     /// A session that is just ending takes no more orders; what matters is sent to the next one.
     pub(crate) fn order(&self, message: Message) {
-        let _ = self.orders.send(message);
+        match &self.line {
+            Line::Here(orders) => drop(orders.send(message)),
+            Line::Peer { orders, .. } => {
+                let order = wire::PeerOrder {
+                    host: self.host.to_string(),
+                    order: Some(wire::ToAgent {
+                        message: Some(message),
+                    }),
+                };
+                let _ = orders.send(order);
+            }
+        }
     }
 
-    pub(crate) fn cancel(&self, key: &str) {
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(self.line, Line::Here(_))
+    }
+
+    /// Whether it is one of another server's sessions.
+    pub(crate) fn is_of(&self, server: &str) -> bool {
+        matches!(&self.line, Line::Peer { peer, .. } if peer == server)
+    }
+
+    pub(crate) fn cancel(&self, key: &str, fence: Option<wire::Fence>) {
         self.order(Message::Cancel(wire::Cancel {
             key: key.to_owned(),
+            fence,
         }));
     }
 }
@@ -78,6 +116,7 @@ pub(crate) struct Pending {
     pub(crate) task: Task,
     /// `task` as JSON.
     pub(crate) body: Vec<u8>,
+    pub(crate) fence: Option<wire::Fence>,
     pub(crate) deadline: Instant,
     pub(crate) answer: watch::Sender<Option<TaskAnswer>>,
     pub(crate) waiters: usize,
@@ -110,6 +149,7 @@ impl Seat {
             && self.tasks.is_empty()
             && self.streams.is_empty()
             && self.abandoned.is_empty()
+            && self.relayed.is_empty()
             && self.statuses.is_empty()
     }
 
@@ -120,17 +160,35 @@ impl Seat {
             old.end.cancel();
         }
         self.end_streams(replaced);
-        for key in std::mem::take(&mut self.abandoned) {
-            session.cancel(&key);
+        self.relayed.clear();
+        for (key, fence) in std::mem::take(&mut self.abandoned) {
+            session.cancel(&key, fence);
         }
         for (key, pending) in &mut self.tasks {
             if pending.cancelled {
-                session.cancel(key);
+                session.cancel(key, pending.fence.clone());
             } else {
                 session.order(pending.order(key));
             }
         }
         self.session = Some(session);
+    }
+
+    /// What its agent would say if it connected now; without a session, nothing.
+    pub(crate) fn hello(&self) -> Option<Said> {
+        let session = self.session.as_ref()?;
+        let statuses = self.statuses.values();
+        Some(Said::Hello(wire::Hello {
+            version: session.version.clone(),
+            boot_id: session.boot_id.clone(),
+            session: session.nth,
+            table_revision: session.table_revision,
+            // A status has text keys only, so that it can always be written.
+            instances: statuses
+                .filter_map(|status| serde_json::to_vec(status).ok())
+                .collect(),
+            ..wire::Hello::default()
+        }))
     }
 
     pub(crate) fn end_streams(&mut self, fault: &Fault) {
@@ -166,6 +224,7 @@ impl Pending {
             key: key.to_owned(),
             body: self.body.clone(),
             deadline_ms,
+            fence: self.fence.clone(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The gRPC service, and the socket that it is served on.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,6 +16,7 @@ use wright_pki::{Identity, host_of};
 use wright_protocol::wire::{
     ArchivePart, ArchiveRequest, FromAgent, ToAgent,
     control_server::{Control, ControlServer},
+    peer_server::PeerServer,
 };
 
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// The largest message of an agent: a check's body and some lines, or the status of all instances.
-const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+pub(crate) const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// How often a silent connection is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(10);
@@ -57,6 +58,7 @@ pub async fn serve(
         .tls_config(tls)?
         .http2_keepalive_interval(Some(PING))
         .http2_keepalive_timeout(Some(PING))
+        .add_service(PeerServer::new(door.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(ControlServer::new(door).max_decoding_message_size(LARGEST_MESSAGE))
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
@@ -66,10 +68,11 @@ pub async fn serve(
     Ok(())
 }
 
-/// Where agents knock.
-struct Door {
-    shared: Arc<Shared>,
-    shutdown: CancellationToken,
+/// Where agents and other servers knock.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Door {
@@ -95,7 +98,7 @@ impl Door {
 #[tonic::async_trait]
 impl Control for Door {
     type SessionStream = ReceiverStream<Result<ToAgent, Status>>;
-    type ArchiveStream = ReceiverStream<Result<ArchivePart, Status>>;
+    type ArchiveStream = ArchiveStream;
 
     async fn session(
         &self,
@@ -119,15 +122,26 @@ impl Control for Door {
         request: Request<ArchiveRequest>,
     ) -> Result<Response<Self::ArchiveStream>, Status> {
         self.admit(&request).await?;
-        let digest: Digest =
-            request
-                .get_ref()
-                .digest
-                .parse()
-                .map_err(|error: wright_model::DigestError| {
-                    Status::invalid_argument(error.to_string())
-                })?;
-        let files = self.shared.archives.files(digest);
+        let digest = digest_of(request.get_ref())?;
+        let files = self.shared.archives.find(digest).await;
+        self.send(digest, files)
+    }
+}
+
+pub(crate) fn digest_of(request: &ArchiveRequest) -> Result<Digest, Status> {
+    let digest = request.digest.parse();
+    digest.map_err(|error: wright_model::DigestError| Status::invalid_argument(error.to_string()))
+}
+
+/// An archive on its way out.
+pub(crate) type ArchiveStream = ReceiverStream<Result<ArchivePart, Status>>;
+
+impl Door {
+    pub(crate) fn send(
+        &self,
+        digest: Digest,
+        files: Option<(PathBuf, PathBuf)>,
+    ) -> Result<Response<ArchiveStream>, Status> {
         let files =
             files.ok_or_else(|| Status::not_found(format!("there is no package {digest}")))?;
         let (to, reader) = mpsc::channel(2);

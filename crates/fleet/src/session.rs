@@ -20,7 +20,7 @@ use wright_protocol::{
 use crate::{
     event::FleetEvent,
     fleet::{Shared, State},
-    seat,
+    seat::{self, Line},
     table::Published,
 };
 
@@ -52,18 +52,25 @@ pub(crate) async fn hold(
         // It is gone, or never spoke.
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     };
-    let (held_table, end) = (hello.table_revision, CancellationToken::new());
-    let (number, orders) = shared.open(&host, hello, end.clone());
+    let end = CancellationToken::new();
+    let held = shared.holds_newest(&hello);
+    let (orders, waiting) = mpsc::unbounded_channel();
+    let number = shared.open(&host, hello, Line::Here(orders), end.clone());
+    let Some(number) = number else { return };
     // Asked again after being seated: a host given up in between was forgotten without this session.
     if !shared.roster.is_known(&host).await {
         return shared.close(&host, number, "its host was given up");
     }
     let heartbeat = shared.settings.heartbeat.as_millis();
     let heartbeat_ms = u32::try_from(heartbeat).unwrap_or(u32::MAX);
-    let table = shared.table.subscribe();
+    let news = News {
+        table: shared.table.subscribe(),
+        servers: shared.servers.subscribe(),
+        orders: waiting,
+    };
     let why = tokio::select! {
         why = listen(&shared, &host, number, &mut said, silence) => why,
-        () = speak(heartbeat_ms, held_table, table, orders, &stream) => "its connection was closed".to_owned(),
+        () = speak(heartbeat_ms, held, news, &stream) => "its connection was closed".to_owned(),
         () = end.cancelled() => "a newer session took its place".to_owned(),
         () = shutdown.cancelled() => "the server ends".to_owned(),
     };
@@ -84,7 +91,7 @@ async fn listen(
             Ok(Ok(Some(FromAgent {
                 message: Some(message),
             }))) => {
-                shared.hear(host, number, message);
+                shared.hear_here(host, number, message);
             }
             // A message of a newer protocol.
             Ok(Ok(Some(FromAgent { message: None }))) => {}
@@ -95,78 +102,110 @@ async fn listen(
     }
 }
 
-/// Welcomes the agent, sends the newest table if it holds another, then passes orders and newer
-/// tables on; ends when the agent's stream is gone.
-async fn speak(
-    heartbeat_ms: u32,
-    held_table: u64,
-    mut table: watch::Receiver<Option<Arc<Published>>>,
-    mut orders: mpsc::UnboundedReceiver<Message>,
-    stream: &ToStream,
-) {
-    let newest = table.borrow_and_update().clone();
-    let newest = newest.filter(|newest| newest.revision() != held_table);
+/// What an agent is told as it comes.
+struct News {
+    table: watch::Receiver<Option<Arc<Published>>>,
+    servers: watch::Receiver<Arc<[String]>>,
+    orders: mpsc::UnboundedReceiver<Message>,
+}
+
+/// Welcomes the agent, tells it where else it may call, sends the newest table if it holds another
+/// than this revision, then passes orders and what is new on; ends when the agent's stream is gone.
+async fn speak(heartbeat_ms: u32, held: Option<u64>, mut news: News, stream: &ToStream) {
+    let servers = news.servers.borrow_and_update().clone();
+    let newest = news.table.borrow_and_update().clone();
+    let newest = newest.filter(|newest| Some(newest.revision()) != held);
     let first = [
         Some(Message::Welcome(Welcome { heartbeat_ms })),
+        (!servers.is_empty()).then(|| told(&servers)),
         newest.map(|newest| Message::Table(newest.message())),
     ];
     for message in first.into_iter().flatten() {
-        if stream
-            .send(Ok(ToAgent {
-                message: Some(message),
-            }))
-            .await
-            .is_err()
-        {
+        if !say(stream, message).await {
             return;
         }
     }
     loop {
         let message = tokio::select! {
-            order = orders.recv() => match order {
+            order = news.orders.recv() => match order {
                 Some(order) => order,
                 None => return,
             },
-            changed = table.changed() => {
-                let newest = table.borrow_and_update().clone();
+            changed = news.table.changed() => {
+                let newest = news.table.borrow_and_update().clone();
                 match newest.filter(|_| changed.is_ok()) {
                     Some(newest) => Message::Table(newest.message()),
                     None => return,
                 }
             }
+            changed = news.servers.changed() => match changed {
+                Ok(()) => told(&news.servers.borrow_and_update().clone()),
+                Err(_) => return,
+            },
             () = stream.closed() => return,
         };
-        if stream
-            .send(Ok(ToAgent {
-                message: Some(message),
-            }))
-            .await
-            .is_err()
-        {
+        if !say(stream, message).await {
             return;
         }
     }
 }
 
+fn told(servers: &[String]) -> Message {
+    Message::Servers(wire::Servers {
+        urls: servers.to_vec(),
+    })
+}
+
+/// Whether the agent's stream still stands.
+async fn say(stream: &ToStream, message: Message) -> bool {
+    let message = ToAgent {
+        message: Some(message),
+    };
+    stream.send(Ok(message)).await.is_ok()
+}
+
 impl Shared {
-    /// Seats an agent: its session is the host's only one, and what waited is given to it.
-    fn open(
+    /// The revision of the newest table, if the agent holds exactly that.
+    fn holds_newest(&self, hello: &Hello) -> Option<u64> {
+        let newest = self.table.borrow();
+        let held = newest.as_ref().filter(|newest| newest.is_held(hello));
+        held.map(|held| held.revision())
+    }
+
+    /// Seats an agent: its session is the host's only one, and what waited is given to it. Answers
+    /// with its number; with `None` where another server tells of a session that is known to be over.
+    pub(crate) fn open(
         &self,
         host: &Name,
         hello: Hello,
+        line: Line,
         end: CancellationToken,
-    ) -> (u64, mpsc::UnboundedReceiver<Message>) {
-        let (orders, receiver) = mpsc::unbounded_channel();
+    ) -> Option<u64> {
+        let here = matches!(line, Line::Here(_));
+        let table_revision = self.holds_newest(&hello).unwrap_or(0);
         let mut state = self.state();
+        let seated = state.seats.get(host).and_then(|seat| seat.session.as_ref());
+        let newer = |seated: &seat::Session| {
+            !here && seated.boot_id == hello.boot_id && seated.nth > hello.session
+        };
+        if seated.is_some_and(newer) {
+            return None;
+        }
+        // Whoever follows this server is told that it is elsewhere now.
+        if !here && seated.is_some_and(seat::Session::is_here) {
+            state.tell_relays(host, None);
+        }
         let number = state.number();
         let session = seat::Session {
             number,
-            orders,
+            host: host.clone(),
+            line,
+            nth: hello.session,
             end,
             boot_id: hello.boot_id.clone(),
             version: hello.version.clone(),
             since: Timestamp::now(),
-            table_revision: hello.table_revision,
+            table_revision,
             resident_bytes: 0,
             cpu_ms: 0,
         };
@@ -192,26 +231,35 @@ impl Shared {
         for status in present {
             state.changed(host, status);
         }
+        if here && !state.relays.is_empty() {
+            let hello = state.seat(host).hello();
+            state.tell_relays(host, hello);
+        }
         drop(state);
         self.progress.send_replace(());
-        (number, receiver)
+        Some(number)
     }
 
     /// Clears the seat, unless a newer session has it.
     fn close(&self, host: &Name, number: u64, why: &str) {
+        self.close_if(host, why, |session| session.number == number);
+    }
+
+    /// Clears the seat of a session that this is true of.
+    pub(crate) fn close_if(&self, host: &Name, why: &str, of: impl FnOnce(&seat::Session) -> bool) {
         let mut state = self.state();
         let Some(seat) = state.seats.get_mut(host) else {
             return;
         };
-        if seat
-            .session
-            .take_if(|session| session.number == number)
-            .is_none()
-        {
+        let Some(ended) = seat.session.take_if(|session| of(session)) else {
             return;
-        }
+        };
         let message = format!("the connection to the agent of {host} was lost: {why}");
         seat.end_streams(&Fault::new(Blame::Passing, message));
+        seat.relayed.clear();
+        if ended.is_here() {
+            state.tell_relays(host, None);
+        }
         state
             .subscribers
             .tell(&FleetEvent::Disconnected { host: host.clone() });
@@ -219,7 +267,17 @@ impl Shared {
         self.progress.send_replace(());
     }
 
-    fn hear(&self, host: &Name, number: u64, message: Said) {
+    /// Takes in what an agent says that is connected here, and passes it on to those who follow.
+    fn hear_here(&self, host: &Name, number: u64, message: Said) {
+        let copy = (!self.state().relays.is_empty()).then(|| message.clone());
+        self.hear(host, number, message);
+        // After it was taken in: who begins to follow in between is told twice rather than not.
+        if let Some(message) = copy {
+            self.state().pass_on(host, number, message);
+        }
+    }
+
+    pub(crate) fn hear(&self, host: &Name, number: u64, message: Said) {
         match message {
             Said::Output(output) => self.output(host, &output.key, output.data),
             Said::Result(result) => self.answered(host, &result),

@@ -35,7 +35,7 @@ impl Fleet {
     pub fn stream(&self, host: &Name, key: &str, task: Task) -> (mpsc::Receiver<Bytes>, StreamEnd) {
         let (output, receiver) = mpsc::channel(BACKLOG);
         let (answer, end) = oneshot::channel();
-        if let Err(fault) = self.follow(host, key, &task, output, answer) {
+        if let Err(fault) = self.begin(host, key, &task, output, answer) {
             return (receiver, futures::future::ready(Err(fault)).boxed());
         }
         let end = end.map(|answer| {
@@ -44,7 +44,7 @@ impl Fleet {
         (receiver, end.boxed())
     }
 
-    fn follow(
+    fn begin(
         &self,
         host: &Name,
         key: &str,
@@ -72,7 +72,7 @@ impl Fleet {
         session.order(Message::Task(wire::Task {
             key: key.to_owned(),
             body,
-            deadline_ms: 0,
+            ..wire::Task::default()
         }));
         let over = CancellationToken::new();
         let following = Following {
@@ -130,7 +130,7 @@ impl Shared {
             return;
         }
         if let Some(session) = &seat.session {
-            session.cancel(key);
+            session.cancel(key, None);
         }
         if let Some(following) = seat.streams.remove(key) {
             following.finish(Err(fault));

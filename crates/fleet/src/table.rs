@@ -7,7 +7,7 @@ use wright_model::Name;
 use wright_protocol::wire;
 use wright_route::Table;
 
-use crate::{error::NotApplied, fleet::Fleet};
+use crate::{error::NotApplied, fleet::Fleet, seat::Session};
 
 /// A table as it is sent.
 pub(crate) struct Published {
@@ -21,6 +21,11 @@ impl Published {
     /// The revision that agents know it by.
     pub(crate) fn revision(&self) -> u64 {
         self.table.revision
+    }
+
+    /// Whether an agent that said this holds it.
+    pub(crate) fn is_held(&self, hello: &wire::Hello) -> bool {
+        hello.table_revision == self.message.revision && hello.table_digest == self.message.digest
     }
 
     pub(crate) fn message(&self) -> wire::Table {
@@ -63,43 +68,46 @@ impl Fleet {
             send
         });
         self.0.progress.send_replace(());
-        if send { size * self.connected() } else { 0 }
+        if send {
+            size * self.connected_here()
+        } else {
+            0
+        }
     }
 
     /// Waits until a table of this revision or a later one is published and every agent that is
-    /// connected answers from it. An agent that is away gets it before anything else when it
-    /// comes back, and is not waited for.
+    /// connected, also to another server, answers from it. An agent that is away gets it before
+    /// anything else when it comes back, and is not waited for.
     ///
     /// # Errors
     /// At the deadline: who has not got so far.
     pub async fn wait_applied(&self, revision: u64, deadline: Instant) -> Result<(), NotApplied> {
-        self.wait(revision, None, deadline).await
+        let peers = self.peers();
+        let others = peers
+            .iter()
+            .map(|peer| self.wait_applied_there(peer, revision, deadline));
+        let (here, others) = futures::future::join(
+            self.wait_applied_here(revision, deadline),
+            futures::future::join_all(others),
+        )
+        .await;
+        here.and_then(|()| others.into_iter().collect())
     }
 
-    /// The same for these hosts only, of which those that are away are waited for, too.
+    /// The same for agents that are connected to this server.
     ///
     /// # Errors
     /// At the deadline: who has not got so far.
-    pub async fn wait_applied_on(
+    pub(crate) async fn wait_applied_here(
         &self,
         revision: u64,
-        hosts: &[Name],
-        deadline: Instant,
-    ) -> Result<(), NotApplied> {
-        self.wait(revision, Some(hosts), deadline).await
-    }
-
-    async fn wait(
-        &self,
-        revision: u64,
-        hosts: Option<&[Name]>,
         deadline: Instant,
     ) -> Result<(), NotApplied> {
         let mut progress = self.0.progress.subscribe();
         let mut needed = None;
         loop {
             needed = needed.or_else(|| self.published_for(revision));
-            let behind = needed.map(|needed| self.behind(needed, hosts));
+            let behind = needed.map(|needed| self.behind(needed));
             if behind.as_ref().is_some_and(Vec::is_empty) {
                 return Ok(());
             }
@@ -121,18 +129,14 @@ impl Fleet {
             .map(|last| last.revision())
     }
 
-    fn behind(&self, needed: u64, hosts: Option<&[Name]>) -> Vec<Name> {
+    fn behind(&self, needed: u64) -> Vec<Name> {
         let state = self.0.state();
-        let applied = |host: &Name| Some(state.seats.get(host)?.session.as_ref()?.table_revision);
-        match hosts {
-            Some(hosts) => {
-                let behind = |host: &&Name| applied(host).is_none_or(|applied| applied < needed);
-                hosts.iter().filter(behind).cloned().collect()
-            }
-            None => {
-                let behind = |host: &&Name| applied(host).is_some_and(|applied| applied < needed);
-                state.seats.keys().filter(behind).cloned().collect()
-            }
-        }
+        let behind = |session: &&Session| session.is_here() && session.table_revision < needed;
+        let sessions = state
+            .seats
+            .values()
+            .filter_map(|seat| seat.session.as_ref());
+        let behind = sessions.filter(behind);
+        behind.map(|session| session.host.clone()).collect()
     }
 }

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wright_model::Name;
-use wright_protocol::{Blame, Fault, Task, TaskAnswer};
+use wright_protocol::{Blame, Fault, Task, TaskAnswer, wire};
 
 use crate::{
     fleet::{Fleet, Shared},
@@ -20,6 +20,39 @@ pub(crate) const MARGIN: Duration = Duration::from_millis(500);
 
 /// How long a cancelled task may take to end before its waiter goes without its answer.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// What makes a task happen once, and at the behest of whoever has its job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskKey {
+    key: String,
+    fence: Option<wire::Fence>,
+}
+
+impl TaskKey {
+    /// The key of a job's task: refused by an agent that has seen a higher claim of the job.
+    pub fn fenced(key: impl Into<String>, job: impl ToString, claim: u64) -> Self {
+        let job = job.to_string();
+        TaskKey {
+            key: key.into(),
+            fence: Some(wire::Fence { job, claim }),
+        }
+    }
+}
+
+impl From<&str> for TaskKey {
+    fn from(key: &str) -> Self {
+        TaskKey {
+            key: key.to_owned(),
+            fence: None,
+        }
+    }
+}
+
+impl From<&String> for TaskKey {
+    fn from(key: &String) -> Self {
+        key.as_str().into()
+    }
+}
 
 impl Fleet {
     /// Has the agent of a host do a task, and answers with its answer.
@@ -35,12 +68,13 @@ impl Fleet {
     pub async fn submit(
         &self,
         host: &Name,
-        key: &str,
+        key: impl Into<TaskKey>,
         task: Task,
         deadline: Instant,
         cancel: CancellationToken,
     ) -> TaskAnswer {
-        let mut waiter = Waiter::join(&self.0, host, key, task, deadline)?;
+        let TaskKey { key, fence } = key.into();
+        let mut waiter = Waiter::join(&self.0, host, &key, fence, task, deadline)?;
         // Asked after joining: a host given up before is off the roster, one given up from here on
         // fails its waiters.
         if !self.0.roster.is_known(host).await {
@@ -89,6 +123,7 @@ impl<'a> Waiter<'a> {
         shared: &'a Shared,
         host: &'a Name,
         key: &'a str,
+        fence: Option<wire::Fence>,
         task: Task,
         deadline: Instant,
     ) -> Result<Self, Fault> {
@@ -103,6 +138,7 @@ impl<'a> Waiter<'a> {
             number,
             task: task.clone(),
             body,
+            fence: None,
             deadline,
             answer: watch::Sender::new(None),
             waiters: 0,
@@ -114,6 +150,10 @@ impl<'a> Waiter<'a> {
             return Err(Fault::new(Blame::Request, message));
         }
         pending.waiters += 1;
+        let claim = |fence: &Option<wire::Fence>| fence.as_ref().map(|fence| fence.claim);
+        if claim(&pending.fence) < claim(&fence) {
+            pending.fence = fence;
+        }
         pending.deadline = pending.deadline.max(deadline);
         let (number, answer) = (pending.number, pending.answer.subscribe());
         drop(state);
@@ -181,9 +221,10 @@ impl<'a> Waiter<'a> {
         }
         pending.cancelled = true;
         match &seat.session {
-            Some(session) => session.cancel(self.key),
+            Some(session) => session.cancel(self.key, pending.fence.clone()),
             None => {
-                seat.abandoned.insert(self.key.to_owned());
+                let fence = pending.fence.clone();
+                seat.abandoned.insert(self.key.to_owned(), fence);
             }
         }
         seat.session.is_some()
@@ -202,7 +243,8 @@ impl Drop for Waiter<'_> {
             pending.waiters -= 1;
             if pending.waiters == 0 {
                 if pending.cancelled && seat.session.is_none() {
-                    seat.abandoned.insert(self.key.to_owned());
+                    let fence = pending.fence.clone();
+                    seat.abandoned.insert(self.key.to_owned(), fence);
                 }
                 seat.tasks.remove(self.key);
             }

@@ -85,11 +85,6 @@ async fn waiting_for_a_table_ends_when_every_agent_uses_it() {
             agents: vec![name("h2")]
         })
     );
-    served
-        .fleet
-        .wait_applied_on(7, &[name("h1")], soon())
-        .await
-        .unwrap();
     apply(&other, 7).await;
     served.fleet.wait_applied(7, later()).await.unwrap();
     let unpublished = served.fleet.wait_applied(8, soon()).await;
@@ -119,12 +114,20 @@ async fn a_table_that_serves_the_same_is_not_sent_again() {
     served.fleet.publish(&table(9, 81, 1));
     assert_eq!(next_table(&mut agent).await.revision, 9);
     // Who comes back with the newest does not get it again either.
-    served.agent_holding("h2", 9).await;
-    served
-        .fleet
-        .wait_applied_on(9, &[name("h2")], later())
-        .await
-        .unwrap();
+    let newest = table(9, 81, 1).to_json().unwrap();
+    let held = wire::Table::pack(9, newest);
+    served.agent_holding("h1", held).await;
+    served.fleet.wait_applied(9, later()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_with_another_servers_table_of_the_same_revision_gets_ours() {
+    let served = served().await;
+    served.fleet.publish(&table(7, 80, 1));
+    let theirs = wire::Table::pack(7, table(7, 81, 1).to_json().unwrap());
+    let mut agent = served.agent_holding("h1", theirs).await;
+    assert!(served.fleet.wait_applied(7, soon()).await.is_err());
+    assert_eq!(next_table(&mut agent).await, table(7, 80, 1));
 }
 
 #[tokio::test]

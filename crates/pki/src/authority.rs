@@ -17,12 +17,16 @@ use crate::{Identity, PkiError, identity};
 /// for it.
 pub const SERVER_NAME: &str = "wright-server";
 
+/// The common name of what a server shows to another server. No host's: a host's name has no dot.
+pub(crate) const PEER_NAME: &str = "server.wright";
+
 const AUTHORITY_YEARS: i32 = 20;
 const LEAF_YEARS: i32 = 2;
 
 /// The installation's certificate authority.
 pub struct Authority {
     certificate: String,
+    key: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -62,6 +66,7 @@ impl Authority {
         identity::write(&certificate_path, &made.pem(), 0o644)?;
         Ok(Authority {
             certificate: made.pem(),
+            key: key.serialize_pem(),
             issuer: Issuer::new(params, key),
         })
     }
@@ -73,13 +78,21 @@ impl Authority {
     pub fn load(directory: &Path) -> Result<Self, PkiError> {
         let (certificate_path, key_path) = paths(directory);
         let read = |path: &Path| fs::read_to_string(path).map_err(PkiError::io("read", path));
-        let certificate = read(&certificate_path)?;
-        let key = KeyPair::from_pem(&read(&key_path)?)
-            .map_err(PkiError::certificate("use the authority's key"))?;
-        let issuer = Issuer::from_ca_cert_pem(&certificate, key)
+        Self::from_pem(read(&certificate_path)?, read(&key_path)?)
+    }
+
+    /// An authority of which certificate and key, both PEM, are kept elsewhere.
+    ///
+    /// # Errors
+    /// Where they are not an authority's.
+    pub fn from_pem(certificate: String, key: String) -> Result<Self, PkiError> {
+        let pair =
+            KeyPair::from_pem(&key).map_err(PkiError::certificate("use the authority's key"))?;
+        let issuer = Issuer::from_ca_cert_pem(&certificate, pair)
             .map_err(PkiError::certificate("use the authority's certificate"))?;
         Ok(Authority {
             certificate,
+            key,
             issuer,
         })
     }
@@ -87,6 +100,23 @@ impl Authority {
     /// The authority's certificate, PEM: what servers and agents trust.
     pub fn certificate(&self) -> &str {
         &self.certificate
+    }
+
+    /// The authority's key, PEM: to be kept as a secret.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// An identity that a server shows when it calls another server. Valid from yesterday for two
+    /// years.
+    ///
+    /// # Errors
+    /// Where no key can be made.
+    pub fn issue_peer(&self) -> Result<Identity, PkiError> {
+        self.issue(
+            params(PEER_NAME, LEAF_YEARS),
+            ExtendedKeyUsagePurpose::ClientAuth,
+        )
     }
 
     /// An identity for a server that is reached by [`SERVER_NAME`] and these names and addresses.

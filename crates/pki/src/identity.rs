@@ -9,7 +9,7 @@ use std::{
 use wright_model::Name;
 use x509_parser::{parse_x509_certificate, pem::parse_x509_pem};
 
-use crate::PkiError;
+use crate::{PkiError, authority::PEER_NAME};
 
 /// What one side of mutual TLS needs, all PEM: whom it trusts, who it is, and the proof.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,15 +80,24 @@ impl Identity {
 /// # Errors
 /// Where it is no certificate or its common name is no host's name.
 pub fn host_of(certificate: &[u8]) -> Result<Name, PkiError> {
-    let (_, certificate) =
-        parse_x509_certificate(certificate).map_err(|error| PkiError::NoHost(error.to_string()))?;
-    let common_name = certificate.subject().iter_common_name().next();
-    let common_name = common_name.and_then(|name| name.as_str().ok());
-    let common_name =
-        common_name.ok_or_else(|| PkiError::NoHost("it has no common name".to_owned()))?;
-    common_name
+    common_name(certificate)?
         .parse()
         .map_err(|error: wright_model::NameError| PkiError::NoHost(error.to_string()))
+}
+
+/// Whether a certificate (DER) is what a server shows to another server. That it is genuine must
+/// have been proved before, by TLS.
+pub fn is_server(certificate: &[u8]) -> bool {
+    common_name(certificate).is_ok_and(|name| name == PEER_NAME)
+}
+
+fn common_name(certificate: &[u8]) -> Result<String, PkiError> {
+    let (_, certificate) =
+        parse_x509_certificate(certificate).map_err(|error| PkiError::NoHost(error.to_string()))?;
+    let name = certificate.subject().iter_common_name().next();
+    let name = name.and_then(|name| name.as_str().ok());
+    name.map(str::to_owned)
+        .ok_or_else(|| PkiError::NoHost("it has no common name".to_owned()))
 }
 
 fn paths(directory: &Path, stem: &str) -> [PathBuf; 3] {

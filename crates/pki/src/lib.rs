@@ -2,7 +2,8 @@
 //! identities it issues for mutual TLS.
 //!
 //! The central type is [`Authority`]. It issues an [`Identity`] to the server and to every agent;
-//! [`host_of`] tells from an agent's certificate which host it speaks for.
+//! [`host_of`] tells from an agent's certificate which host it speaks for, [`is_server`] whether it
+//! is another server that calls.
 //!
 //! ```
 //! use wright_pki::{Authority, Identity, host_of};
@@ -28,4 +29,4 @@ mod identity;
 
 pub use authority::{Authority, SERVER_NAME};
 pub use error::PkiError;
-pub use identity::{Identity, host_of};
+pub use identity::{Identity, host_of, is_server};

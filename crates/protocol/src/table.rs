@@ -20,6 +20,7 @@ impl Table {
         let zstd = compressed.is_some();
         Table {
             revision,
+            digest: wright_model::Digest::of(&json).as_bytes().to_vec(),
             body: compressed.unwrap_or(json).into(),
             zstd,
         }
@@ -67,6 +68,7 @@ mod tests {
             revision: 1,
             body,
             zstd: true,
+            ..Table::default()
         };
         assert!(table.unpack().is_err());
     }

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// The hosts' names; the servers must know them.
     pub hosts: Vec<Name>,
-    /// The servers' URLs, `https://…`; hosts are dealt out to them in turn.
+    /// The servers' URLs, `https://…`; each host calls one of them, and the next when it fails.
     pub servers: Vec<String>,
     /// How the hosts behave.
     pub profile: Profile,
@@ -109,8 +109,8 @@ pub async fn run(
     let opening = Arc::new(Semaphore::new(OPENING));
     let chance = Chance::new(settings.seed);
     let mut agents = JoinSet::new();
-    for (number, name) in settings.hosts.into_iter().enumerate() {
-        let url = settings.servers[number % settings.servers.len()].clone();
+    let servers: Arc<[String]> = settings.servers.into();
+    for name in settings.hosts {
         let fate = Fate::of(name.as_str(), &profile, chance);
         let agent = Agent {
             tasks: Tasks::in_memory(Arc::new(SimulatedHost::new(
@@ -120,7 +120,7 @@ pub async fn run(
             ))),
             held: Arc::new(Held::new(progress.clone())),
             name,
-            url,
+            servers: servers.clone(),
             fate,
             chance,
             opening: opening.clone(),
@@ -180,7 +180,7 @@ impl Tables for Held {
 
 struct Agent {
     name: Name,
-    url: String,
+    servers: Arc<[String]>,
     tasks: Tasks<SimulatedHost>,
     held: Arc<Held>,
     fate: Fate,
@@ -195,7 +195,7 @@ impl Agent {
         let mut turn = self.opening.clone().acquire_owned().await.ok();
         let identity = self.identity(authority).await?;
         for nth in 0.. {
-            let server = Server::at(&self.url, &identity)?;
+            let server = Server::at(&self.servers, &identity)?;
             let tables: Arc<dyn Tables> = self.held.clone();
             let sessions = Sessions::new(server, self.tasks.clone(), tables);
             let opened = async {

@@ -174,6 +174,7 @@ impl TestHost {
 
     pub async fn install(&self, spec: &InstanceSpec) -> TaskAnswer {
         self.act(Task::Install {
+            fence: None,
             spec: Box::new(spec.clone()),
         })
         .await

@@ -75,6 +75,7 @@ impl Line {
             key: key.to_owned(),
             body,
             deadline_ms: 30_000,
+            ..wire::Task::default()
         };
         self.send(to_agent::Message::Task(task)).await;
     }
@@ -179,7 +180,7 @@ async fn connected() -> (TestHost, mpsc::Receiver<Line>, u16) {
         .add_service(ControlServer::new(server))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(serve);
-    host.settings.server = format!("https://127.0.0.1:{port}");
+    host.settings.servers = vec![format!("https://127.0.0.1:{port}")];
     host.settings.lookup_port = free_port().await;
     let lookup = host.settings.lookup_port;
     let settings = host.settings.clone();

@@ -159,6 +159,7 @@ async fn a_cancelled_hook_leaves_no_process() {
             spec: Box::new(spec(&package, is_up())),
         },
         deadline: None,
+        fence: None,
     };
     let (output, mut lines) = tokio::sync::mpsc::channel(4);
     let executor = host.executor().clone();

@@ -92,7 +92,7 @@ pub fn agent(arguments: AgentArgs) -> Result<(), Failure> {
     let settings = wright_agent::Settings {
         uid_base: arguments.uid_base,
         ..wright_agent::Settings::new(arguments.home, arguments.name, arguments.address)
-            .with_server(arguments.server)
+            .with_servers(arguments.server)
     };
     runtime
         .block_on(wright_agent::run(settings))

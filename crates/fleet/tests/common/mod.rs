@@ -18,7 +18,9 @@ use tonic::{
     Status, Streaming,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity},
 };
-use wright_fleet::{Fleet, FleetEvent, FleetSettings, Roster, ServeError, Subscription, serve};
+use wright_fleet::{
+    Fleet, FleetEvent, FleetSettings, Peer, Roster, ServeError, Subscription, Unfollowed, serve,
+};
 use wright_model::{Digest, Name};
 use wright_pki::{Authority, Identity, SERVER_NAME};
 use wright_protocol::{
@@ -64,6 +66,22 @@ pub async fn served() -> Served {
 pub async fn served_with(settings: FleetSettings) -> Served {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::open(&directory.path().join("pki")).unwrap();
+    served_by(settings, directory, authority).await
+}
+
+/// Another server of the same installation.
+pub async fn beside(other: &Served) -> Served {
+    let (certificate, key) = (other.authority.certificate(), other.authority.key());
+    let authority = Authority::from_pem(certificate.to_owned(), key.to_owned()).unwrap();
+    served_by(
+        FleetSettings::default(),
+        tempfile::tempdir().unwrap(),
+        authority,
+    )
+    .await
+}
+
+async fn served_by(settings: FleetSettings, directory: TempDir, authority: Authority) -> Served {
     let hosts = Arc::new(Hosts::default());
     hosts
         .0
@@ -95,6 +113,19 @@ pub async fn served_with(settings: FleetSettings) -> Served {
 }
 
 impl Served {
+    /// Itself, as other servers reach it.
+    pub fn as_peer(&self, id: &str) -> Peer {
+        let identity = self.authority.issue_peer().unwrap();
+        Peer::new(id, &self.address.to_string(), &identity).unwrap()
+    }
+
+    /// Follows another server until the handle is dropped or the other ends.
+    pub fn follow(&self, peer: &Peer) -> JoinHandle<Unfollowed> {
+        self.fleet.meet(peer);
+        let (fleet, peer) = (self.fleet.clone(), peer.clone());
+        tokio::spawn(async move { fleet.follow(&peer).await })
+    }
+
     pub fn identity(&self, host: &str) -> Identity {
         self.authority.issue_agent(&name(host)).unwrap()
     }
@@ -121,16 +152,17 @@ impl Served {
 
     /// An agent that has said Hello and was welcomed.
     pub async fn agent(&self, host: &str) -> Agent {
-        self.agent_holding(host, 0).await
+        self.agent_holding(host, wire::Table::default()).await
     }
 
-    /// The same, with a service table of this revision.
-    pub async fn agent_holding(&self, host: &str, table_revision: u64) -> Agent {
+    /// The same, with this service table.
+    pub async fn agent_holding(&self, host: &str, table: wire::Table) -> Agent {
         let client = self.client(&self.identity(host)).await.unwrap();
         let mut agent = Agent::open(client).await.unwrap();
         agent
             .say(Said::Hello(wire::Hello {
-                table_revision,
+                table_revision: table.revision,
+                table_digest: table.digest,
                 ..hello()
             }))
             .await;
@@ -185,6 +217,14 @@ impl Agent {
     pub async fn next_task(&mut self) -> (String, Task) {
         match self.next().await {
             Some(Message::Task(task)) => (task.key, serde_json::from_slice(&task.body).unwrap()),
+            other => panic!("a task was expected, not {other:?}"),
+        }
+    }
+
+    /// The fence of the next task.
+    pub async fn next_fence(&mut self) -> Option<wire::Fence> {
+        match self.next().await {
+            Some(Message::Task(task)) => task.fence,
             other => panic!("a task was expected, not {other:?}"),
         }
     }
