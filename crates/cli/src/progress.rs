@@ -368,15 +368,21 @@ mod tests {
                 subject: "site/shop".into(),
                 title: "build shop".into(),
                 actor: "operator".into(),
+                tenant: "site/shop".into(),
+                parent: None,
                 state: JobState::Running,
+                paused: None,
                 plan: 1,
                 created_at: Timestamp::UNIX_EPOCH,
                 ended_at: None,
                 cause: String::new(),
+                forgotten: false,
             },
             context: serde_json::Value::Null,
             steps,
             history: Vec::new(),
+            questions: Vec::new(),
+            children: Vec::new(),
         }
     }
 

@@ -38,15 +38,21 @@ fn job(plan: &Plan, state: JobState) -> JobView {
             subject: "site/shop".to_owned(),
             title: "build shop".to_owned(),
             actor: "test".to_owned(),
+            tenant: "site/shop".to_owned(),
+            parent: None,
             state,
+            paused: None,
             plan: 1,
             created_at: at(0),
             ended_at: state.is_final().then(|| at(*ends.values().max().unwrap())),
             cause: String::new(),
+            forgotten: false,
         },
         context: serde_json::Value::Null,
         steps,
         history: Vec::new(),
+        questions: Vec::new(),
+        children: Vec::new(),
     }
 }
 

@@ -62,6 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         subject: "bench/steps".to_owned(),
         title: "a job that does nothing".to_owned(),
         actor: "bench".to_owned(),
+        tenant: None,
         context: Value::Null,
         steps: (0..LAYERS * WIDTH)
             .map(|n| step(n / WIDTH, n % WIDTH))

@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use wright_model::Span;
 use wright_store::{MAX_KEY, MAX_OPERATIONS, MAX_VALUE, Operation};
 
+use crate::inject::Injected;
+use crate::plan::only_waits;
 use crate::{Clock, JobId, Outcome, StepContext, StepError, Verb};
 
 /// The largest output that is recorded, bytes of JSON.
@@ -30,6 +32,8 @@ pub(crate) struct Attempt {
     pub fence: u64,
     pub undo: bool,
     pub cancel: CancellationToken,
+    /// What a test wants to happen.
+    pub injected: Injected,
 }
 
 impl Attempt {
@@ -52,9 +56,26 @@ impl Attempt {
             deadline: tokio::time::Instant::now() + self.deadline.duration(),
             cancel: self.cancel.clone(),
         };
-        let effect = AssertUnwindSafe(verb.run(&context, &self.input)).catch_unwind();
+        if self.injected.error {
+            return Err(StepError {
+                message: "injected error".to_owned(),
+                retry: false,
+                evidence: Vec::new(),
+            });
+        }
+        let effect = async {
+            for _ in 1..self.injected.times.get() {
+                // The same effect once more: only the last answer counts.
+                let _ = verb.run(&context, &self.input).await;
+            }
+            verb.run(&context, &self.input).await
+        };
+        let effect = AssertUnwindSafe(effect).catch_unwind();
         let effect =
             std::pin::pin!(async { effect.await.unwrap_or_else(|_| Err(self.panicked())) });
+        if only_waits(&self.verb_name) {
+            return effect.await.and_then(bounded).map_err(bounded_error);
+        }
         let result = match select(effect, std::pin::pin!(self.stop())).await {
             Either::Left((result, _)) => result,
             Either::Right((overran, effect)) => {

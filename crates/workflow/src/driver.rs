@@ -5,17 +5,21 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use wright_model::Span;
 use wright_store::{Guard, Operation, Range, Revision, Watch};
 
 use crate::attempt::Attempt;
-use crate::engine::Shared;
+use crate::engine::{Engine, Shared};
+use crate::plan::{JOB, WAIT};
 use crate::records::{
     Commit, Loaded, Meta, Turn, from_json, load, load_plan, meta_guard, meta_key, owner_key,
     put_json, subject_key,
 };
 use crate::run::Claim;
+use crate::subjob::Submitting;
+use crate::wait::Waiting;
 use crate::walk::{Decisions, JobChange, Slots, Standing, Start, Walk};
-use crate::{JobError, JobEvent, JobId, JobState, Outcome, StepError};
+use crate::{JobAction, JobError, JobEvent, JobId, JobState, Outcome, StepError, Verb};
 
 type Ended = (usize, Result<Outcome, StepError>);
 
@@ -62,6 +66,10 @@ impl Driver {
             undoing: (meta.summary.state == JobState::Undoing).then(|| meta.summary.cause.clone()),
             cancelled: meta.cancel.as_ref().map(cancel_cause),
             resume: meta.resume,
+            paused: meta.summary.paused.is_some(),
+            whole: meta.whole,
+            orders: meta.orders.clone(),
+            tenant: meta.summary.tenant.clone(),
         };
         let now = shared.settings.clock.now();
         let mut walk = Walk::new(records, meta.summary.created_at, standing, now);
@@ -151,7 +159,7 @@ impl Driver {
         self.walk.ended(index, result, now, &mut lock(&self.shared));
     }
 
-    /// Somebody amended or cancelled the job.
+    /// Somebody amended, paused or cancelled the job, or gave an order about a step.
     async fn take_meta(&mut self, meta: Meta, revision: Revision) -> Result<(), JobError> {
         let now = self.shared.settings.clock.now();
         if meta.plan_key != self.meta.plan_key {
@@ -171,6 +179,10 @@ impl Driver {
             }
             self.walk.replan(plan, now);
         }
+        self.walk.pause(meta.summary.paused.is_some());
+        for order in &meta.orders {
+            self.walk.obey(order, now);
+        }
         if let Some(event) = &meta.cancel {
             self.walk.cancel(cancel_cause(event), now);
         }
@@ -184,9 +196,12 @@ impl Driver {
         outcomes: &mut HashMap<usize, Vec<Operation>>,
     ) -> Result<bool, JobError> {
         let now = self.shared.settings.clock.now();
-        self.walk.dispatch(now, &mut lock(&self.shared));
+        let wants_less = self.walk.dispatch(now, &mut lock(&self.shared));
         let decisions = self.walk.take();
-        if decisions.is_empty() {
+        if decisions.is_empty() && self.meta.orders.is_empty() {
+            if wants_less {
+                self.shared.tell_freed();
+            }
             return Ok(false);
         }
         self.write(&decisions, outcomes, now).await?;
@@ -199,9 +214,7 @@ impl Driver {
             self.start(*start, decisions.cancel.contains(&start.index));
         }
         // Other jobs may wait for what this one gave back.
-        self.shared
-            .freed
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.shared.tell_freed();
         self.freed.mark_unchanged();
         Ok(true)
     }
@@ -244,15 +257,17 @@ impl Driver {
     }
 
     fn next_meta(&self, change: Option<&JobChange>, now: Timestamp) -> Option<Meta> {
-        if change.is_none() && !self.meta.resume {
+        if change.is_none() && !self.meta.resume && self.meta.orders.is_empty() {
             return None;
         }
         let mut meta = self.meta.clone();
         meta.resume = false;
+        meta.orders.clear();
         if let Some(JobChange { state, cause }) = change {
             meta.summary.state = *state;
             meta.summary.cause = cause.clone();
             meta.summary.ended_at = state.is_final().then_some(now);
+            meta.summary.paused = meta.summary.paused.filter(|_| !state.is_final());
         }
         Some(meta)
     }
@@ -277,7 +292,9 @@ impl Driver {
             cancel.cancel();
         }
         let attempt = Attempt {
-            verb: self.shared.verbs.get(&verb_name),
+            verb: own_verb(&self.shared, &verb_name, step.deadline)
+                .or_else(|| self.shared.verbs.get(&verb_name)),
+            injected: self.shared.injected(self.id, &step.name, start.undo),
             verb_name,
             input,
             deadline: step.deadline,
@@ -299,9 +316,7 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.walk.release_slots(&mut lock(&self.shared));
-        self.shared
-            .freed
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.shared.tell_freed();
     }
 }
 
@@ -317,5 +332,21 @@ async fn sleep_until(clock: &Arc<dyn crate::Clock>, at: Option<Timestamp>) {
 }
 
 fn cancel_cause(event: &JobEvent) -> String {
-    format!("cancelled by {}: {}", event.actor, event.reason)
+    let what = match event.action {
+        JobAction::Undo => "taken back",
+        _ => "cancelled",
+    };
+    format!("{what} by {}: {}", event.actor, event.reason)
+}
+
+/// The engine's own verbs.
+fn own_verb(shared: &Arc<Shared>, name: &str, deadline: Span) -> Option<Arc<dyn Verb>> {
+    let engine = Engine {
+        shared: shared.clone(),
+    };
+    match name {
+        WAIT => Some(Arc::new(Waiting { engine, deadline })),
+        JOB => Some(Arc::new(Submitting { engine, deadline })),
+        _ => None,
+    }
 }

@@ -5,17 +5,16 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use wright_store::{Guard, MAX_VALUE, Operation, Range, SharedStore, StoreError};
 
-use crate::plan::MAX_STEP;
+use crate::inject::Injections;
+use crate::plan::{MAX_STEP, only_waits};
 use crate::records::{
-    self, LIST, Meta, Planned, SUBJECTS, context_pieces, draft_key, from_json, into_commits,
-    list_key, load, load_meta, load_plan, meta_guard, meta_key, plan_pieces, plan_prefix, put_json,
-    read_all, subject_key,
+    self, Meta, Planned, context_pieces, draft_key, into_commits, list_key, load_meta, load_plan,
+    meta_guard, meta_key, plan_pieces, plan_prefix, put_json, subject_key,
 };
 use crate::walk::Slots;
-use crate::watch::JobWatch;
 use crate::{
-    Amendment, JobAction, JobError, JobEvent, JobFilter, JobId, JobSpec, JobState, JobSummary,
-    JobView, PlanError, Settings, Step, Verbs, check_plan,
+    Amendment, JobAction, JobError, JobId, JobParent, JobSpec, JobState, JobSummary, PlanError,
+    Settings, Step, Verbs, check_plan,
 };
 
 /// The durable job engine. Clones are the same engine.
@@ -36,12 +35,29 @@ pub(crate) struct Shared {
     pub slots: Mutex<Slots>,
     /// Counts up whenever slots became free.
     pub freed: watch::Sender<u64>,
+    /// What tests want to happen.
+    pub injections: Mutex<Injections>,
+}
+
+/// What is submitted together with a job.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// The step that it is of.
+    pub parent: Option<JobParent>,
+    /// What else must be true.
+    pub guards: Vec<Guard>,
+    /// What is written in the commit that makes it visible.
+    pub operations: Vec<Operation>,
 }
 
 impl Engine {
     /// An engine; nothing runs before [`Engine::run`].
     pub fn new(store: SharedStore, verbs: Verbs, settings: Settings) -> Self {
-        let slots = Mutex::new(Slots::new(settings.global, settings.per_target));
+        let slots = Mutex::new(Slots::new(
+            settings.global,
+            settings.per_target,
+            settings.per_tenant,
+        ));
         let freed = watch::Sender::new(0);
         Engine {
             shared: Arc::new(Shared {
@@ -50,6 +66,7 @@ impl Engine {
                 settings,
                 slots,
                 freed,
+                injections: Mutex::default(),
             }),
         }
     }
@@ -61,7 +78,7 @@ impl Engine {
                 .into_iter()
                 .flatten()
             {
-                if !self.shared.verbs.has(verb) {
+                if !only_waits(verb) && !self.shared.verbs.has(verb) {
                     return Err(PlanError::UnknownVerb {
                         step: step.name.clone(),
                         verb: verb.clone(),
@@ -78,9 +95,25 @@ impl Engine {
     /// [`JobError::Plan`] where the graph is wrong, [`JobError::Busy`] where another job of the
     /// subject has not ended, or where the store fails. Nothing is visible then.
     pub async fn submit(&self, spec: JobSpec) -> Result<JobId, JobError> {
+        let id = JobId(Uuid::now_v7());
+        self.submit_beside(id, spec, Beside::default()).await?;
+        Ok(id)
+    }
+
+    pub(crate) async fn submit_beside(
+        &self,
+        id: JobId,
+        spec: JobSpec,
+        beside: Beside,
+    ) -> Result<(), JobError> {
         self.check(&spec.steps)?;
         self.refuse_busy(&spec.subject).await?;
-        let (id, plan_key) = (JobId(Uuid::now_v7()), Uuid::now_v7());
+        let plan_key = Uuid::now_v7();
+        let tenant = match spec.tenant {
+            Some(tenant) => tenant,
+            None if spec.subject.is_empty() => "default".to_owned(),
+            None => spec.subject.clone(),
+        };
         let now = self.shared.settings.clock.now();
         let planned: Vec<Planned> = spec
             .steps
@@ -97,11 +130,15 @@ impl Engine {
             subject: spec.subject,
             title: spec.title,
             actor: spec.actor,
+            tenant,
+            parent: beside.parent,
             state: JobState::Running,
+            paused: None,
             plan: 1,
             created_at: now,
             ended_at: None,
             cause: String::new(),
+            forgotten: false,
         };
         let subject = subject_key(&summary.subject);
         let meta = Meta {
@@ -109,16 +146,20 @@ impl Engine {
             plan_key,
             cancel: None,
             resume: false,
+            orders: Vec::new(),
+            whole: false,
             history: Vec::new(),
         };
         let mut pieces = context_pieces(id, &spec.context)?;
         pieces.extend(plan_pieces(id, plan_key, &planned)?);
-        let visible = vec![
+        let mut visible = vec![
             put_json(meta_key(id), &meta)?,
             Operation::put(subject.clone(), id.to_string()),
             Operation::put(list_key(id), id.to_string()),
         ];
-        let mut guards = vec![Guard::Absent(subject.into())];
+        visible.extend(beside.operations);
+        let mut guards = beside.guards;
+        guards.push(Guard::Absent(subject.into()));
         let mut commits =
             into_commits(pieces.into_iter().map(|piece| vec![piece]).chain([visible]));
         let mut last = commits.pop().unwrap_or_default();
@@ -128,7 +169,7 @@ impl Engine {
             last.push(Operation::Delete(draft_key(id).into()));
         }
         match self.shared.store.commit(guards, last).await {
-            Ok(_) => Ok(id),
+            Ok(_) => Ok(()),
             Err(StoreError::Refused { guard, revision }) => {
                 self.forget_draft(id).await;
                 self.refuse_busy(&meta.summary.subject).await?;
@@ -139,7 +180,7 @@ impl Engine {
         }
     }
 
-    async fn refuse_busy(&self, subject: &str) -> Result<(), JobError> {
+    pub(crate) async fn refuse_busy(&self, subject: &str) -> Result<(), JobError> {
         let Some(entry) = self
             .shared
             .store
@@ -253,206 +294,13 @@ impl Engine {
             }
         }
     }
-
-    /// Ends a job: nothing new starts, what runs is cancelled, half-made scopes are undone.
-    ///
-    /// # Errors
-    /// [`JobError::State`] where the job is being undone or has ended.
-    pub async fn cancel(&self, id: JobId, reason: &str, actor: &str) -> Result<(), JobError> {
-        let event = self.event(JobAction::Cancel, actor, reason);
-        self.update_meta(id, |meta| {
-            refuse_unless(
-                &meta.summary,
-                JobState::Running,
-                "only a running job can be cancelled",
-            )?;
-            if meta.cancel.is_none() {
-                meta.cancel = Some(event.clone());
-                meta.history.push(event.clone());
-            }
-            Ok(None)
-        })
-        .await
-    }
-
-    /// Begins again what failed, was skipped, undone or stuck, as an operator's decision; answers
-    /// with the job's new plan number. What has succeeded stays.
-    ///
-    /// # Errors
-    /// [`JobError::State`] where the job has not failed, [`JobError::Busy`] where another job of the
-    /// subject has not ended.
-    pub async fn retry(&self, id: JobId, reason: &str, actor: &str) -> Result<u64, JobError> {
-        let event = self.event(JobAction::Retry, actor, reason);
-        let (meta, _) = load_meta(self.shared.store.as_ref(), id).await?;
-        if meta.summary.state.is_final() && meta.summary.state != JobState::Succeeded {
-            self.refuse_busy(&meta.summary.subject).await?;
-        }
-        self.update_meta(id, |meta| {
-            let summary = &mut meta.summary;
-            if !summary.state.is_final() || summary.state == JobState::Succeeded {
-                return Err(state_error(
-                    summary,
-                    "only a failed, cancelled or stuck job can be retried",
-                ));
-            }
-            summary.state = JobState::Running;
-            summary.plan += 1;
-            summary.ended_at = None;
-            summary.cause.clear();
-            let subject = subject_key(&summary.subject);
-            (meta.cancel, meta.resume) = (None, true);
-            meta.history.push(event.clone());
-            Ok(Some((
-                Guard::Absent(subject.clone().into()),
-                Operation::put(subject, id.to_string()),
-            )))
-        })
-        .await?;
-        Ok(load_meta(self.shared.store.as_ref(), id)
-            .await?
-            .0
-            .summary
-            .plan)
-    }
-
-    async fn update_meta(
-        &self,
-        id: JobId,
-        change: impl Fn(&mut Meta) -> Result<Option<(Guard, Operation)>, JobError>,
-    ) -> Result<(), JobError> {
-        loop {
-            let (mut meta, revision) = load_meta(self.shared.store.as_ref(), id).await?;
-            let beside = change(&mut meta)?;
-            let mut guards = vec![meta_guard(id, revision)];
-            let mut operations = vec![put_json(meta_key(id), &meta)?];
-            if let Some((guard, operation)) = beside {
-                guards.push(guard);
-                operations.push(operation);
-            }
-            match self.shared.store.commit(guards, operations).await {
-                Err(StoreError::Refused {
-                    guard: Guard::Modified(..),
-                    ..
-                }) => {}
-                Err(error) if error.is_refused() => {
-                    self.refuse_busy(&meta.summary.subject).await?;
-                }
-                other => return other.map(|_| ()).map_err(Into::into),
-            }
-        }
-    }
-
-    fn event(&self, action: JobAction, actor: &str, reason: &str) -> JobEvent {
-        let at = self.shared.settings.clock.now();
-        JobEvent {
-            at,
-            actor: actor.to_owned(),
-            action,
-            reason: reason.to_owned(),
-        }
-    }
-
-    /// A job with its steps, at one revision.
-    ///
-    /// # Errors
-    /// [`JobError::Unknown`], or where the store fails.
-    pub async fn show(&self, id: JobId) -> Result<JobView, JobError> {
-        Ok(load(self.shared.store.as_ref(), id).await?.view())
-    }
-
-    /// A job without its steps.
-    ///
-    /// # Errors
-    /// [`JobError::Unknown`], or where the store fails.
-    pub async fn summary(&self, id: JobId) -> Result<JobSummary, JobError> {
-        Ok(load_meta(self.shared.store.as_ref(), id).await?.0.summary)
-    }
-
-    /// Waits for a job's end, without its steps; how it ended.
-    ///
-    /// # Errors
-    /// [`JobError::Unknown`], or where the store fails or is closed.
-    pub async fn ended(&self, id: JobId) -> Result<JobSummary, JobError> {
-        let store = &self.shared.store;
-        loop {
-            let after = store.revision().await?;
-            let summary = self.summary(id).await?;
-            if summary.state.is_final() {
-                return Ok(summary);
-            }
-            let mut changes = store.watch(Range::key(meta_key(id)), after).await?;
-            match changes.next().await {
-                None => return Err(StoreError::Closed.into()),
-                Some(Err(StoreError::Compacted { .. }) | Ok(_)) => {}
-                Some(Err(error)) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// The jobs that have not ended, newest first: at most one for each subject.
-    async fn unfinished(&self) -> Result<Vec<JobId>, JobError> {
-        let store = self.shared.store.as_ref();
-        let (entries, _) = read_all(store, Range::prefix(SUBJECTS), None).await?;
-        let ids = entries
-            .iter()
-            .filter_map(|entry| String::from_utf8_lossy(&entry.value).parse::<JobId>().ok());
-        let mut ids: Vec<JobId> = ids.collect();
-        ids.sort_by(|a, b| b.cmp(a));
-        Ok(ids)
-    }
-
-    async fn all(&self) -> Result<Vec<JobId>, JobError> {
-        let store = self.shared.store.as_ref();
-        let (entries, _) = read_all(store, Range::prefix(LIST), None).await?;
-        let ids = entries
-            .iter()
-            .filter_map(|entry| String::from_utf8_lossy(&entry.value).parse().ok());
-        Ok(ids.collect())
-    }
-
-    /// At most `limit` jobs (0: all), newest first.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn list(
-        &self,
-        limit: usize,
-        filter: &JobFilter,
-    ) -> Result<Vec<JobSummary>, JobError> {
-        let store = self.shared.store.as_ref();
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        let mut jobs = Vec::new();
-        // The indexes hold ids only: reading them whole is cheap, and metas are read until enough
-        // match.
-        let ids = match filter.unfinished {
-            Some(true) => self.unfinished().await?,
-            _ => self.all().await?,
-        };
-        for id in ids {
-            if jobs.len() >= limit {
-                break;
-            }
-            let Some(entry) = store.get(meta_key(id).as_bytes()).await? else {
-                continue;
-            };
-            let meta: Meta = from_json(&entry.key, &entry.value)?;
-            if filter.takes(&meta.summary) {
-                jobs.push(meta.summary);
-            }
-        }
-        Ok(jobs)
-    }
-
-    /// Follows a job: first the whole view, then what changes, until it ends.
-    ///
-    /// # Errors
-    /// [`JobError::Unknown`], or where the store fails.
-    pub async fn watch(&self, id: JobId) -> Result<JobWatch, JobError> {
-        JobWatch::begin(self.shared.store.clone(), id).await
-    }
 }
 
-fn refuse_unless(job: &JobSummary, state: JobState, why: &'static str) -> Result<(), JobError> {
+pub(crate) fn refuse_unless(
+    job: &JobSummary,
+    state: JobState,
+    why: &'static str,
+) -> Result<(), JobError> {
     if job.state == state {
         Ok(())
     } else {
@@ -460,7 +308,7 @@ fn refuse_unless(job: &JobSummary, state: JobState, why: &'static str) -> Result
     }
 }
 
-fn state_error(job: &JobSummary, why: &'static str) -> JobError {
+pub(crate) fn state_error(job: &JobSummary, why: &'static str) -> JobError {
     JobError::State {
         job: job.id,
         state: job.state,

@@ -79,6 +79,19 @@ pub enum JobError {
         /// What would have to be.
         why: &'static str,
     },
+    /// The step's state does not allow it.
+    #[error("step {step} of job {job}: {why}")]
+    Step {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: String,
+        /// What would have to be.
+        why: &'static str,
+    },
+    /// Somebody steps in and does not say why.
+    #[error("say why: what people do to jobs is kept with its reason")]
+    NoReason,
     /// A record cannot be read or written.
     #[error("the record {key} of a job cannot be read")]
     Record {

@@ -42,6 +42,16 @@ pub fn check_plan(steps: &[Step]) -> Result<(), PlanError> {
     }
 }
 
+/// The engine's own verb for a step that waits for an answer; see [`Wait`](crate::Wait).
+pub const WAIT: &str = "wait";
+/// The engine's own verb for a step that is another job; see [`SubJob`](crate::SubJob).
+pub const JOB: &str = "job";
+
+/// Whether a verb does nothing but wait: it holds no slot, and minds its deadline itself.
+pub(crate) fn only_waits(verb: &str) -> bool {
+    verb == WAIT || verb == JOB
+}
+
 /// An order in which every node comes after its needs; `None` where there is a cycle.
 pub(crate) fn topological_order(needs: &[Vec<usize>]) -> Option<Vec<usize>> {
     let mut missing: Vec<usize> = needs.iter().map(Vec::len).collect();

@@ -8,6 +8,8 @@
 //! | `job/{id}/log/{n}` | what became of steps, oldest first: names, each with its [`Status`] |
 //! | `job/{id}/owner` | the engine that walks the job, on its lease |
 //! | `job/{id}/fence` | how often the job was claimed |
+//! | `job/{id}/question/{step}/{attempt}` | what a step asks, and the answer: [`Question`] |
+//! | `job/{id}/child/{step}/{attempt}` | the job that a step submitted: [`Child`] |
 //! | `job-subject/{subject}` | the id of the unfinished job of that subject |
 //! | `job-list/{complement of id}` | the id; newest first |
 //! | `job-draft/{id}` | when a job that takes several commits to submit was begun |
@@ -23,8 +25,8 @@ use wright_store::{Guard, MAX_OPERATIONS, Operation, Range, Revision, Store, Sto
 
 use crate::plan::MAX_STEP;
 use crate::{
-    JobError, JobEvent, JobId, JobSummary, JobView, PlanError, Step, StepError, StepRecord,
-    StepState,
+    JobError, JobEvent, JobId, JobSummary, JobView, PlanError, Question, Step, StepError,
+    StepRecord, StepState,
 };
 
 /// Pieces of a plan or context are about this large, bytes.
@@ -61,11 +63,31 @@ pub(crate) fn log_key(id: JobId, number: u64) -> String {
 }
 
 pub(crate) fn plan_prefix(id: JobId, plan: Uuid) -> String {
-    format!("job/{id}/plan/{plan}/")
+    format!("{}{plan}/", plans_prefix(id))
 }
 
-fn context_prefix(id: JobId) -> String {
+pub(crate) fn plans_prefix(id: JobId) -> String {
+    format!("job/{id}/plan/")
+}
+
+pub(crate) fn context_prefix(id: JobId) -> String {
     format!("job/{id}/context/")
+}
+
+pub(crate) fn question_key(id: JobId, step: &str, attempt: u32) -> String {
+    format!("{}{step}/{attempt}", question_prefix(id))
+}
+
+pub(crate) fn question_prefix(id: JobId) -> String {
+    format!("job/{id}/question/")
+}
+
+pub(crate) fn child_key(id: JobId, step: &str, attempt: u32) -> String {
+    format!("{}{step}/{attempt:08}", child_prefix(id))
+}
+
+pub(crate) fn child_prefix(id: JobId) -> String {
+    format!("job/{id}/child/")
 }
 
 pub(crate) fn subject_key(subject: &str) -> String {
@@ -91,7 +113,21 @@ pub(crate) struct Meta {
     pub cancel: Option<JobEvent>,
     /// Whether an operator's retry is yet to be applied to the steps.
     pub resume: bool,
+    /// What operators ordered of single steps, and is yet to be applied to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<JobEvent>,
+    /// Whether everything is taken back, also what is complete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
     pub history: Vec<JobEvent>,
+}
+
+/// The job that an attempt at a step submitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Child {
+    pub job: JobId,
+    /// When the attempt has waited long enough.
+    pub until: Timestamp,
 }
 
 /// A step in a plan's pieces.
@@ -133,6 +169,8 @@ pub struct Status {
     error: Option<StepError>,
     #[serde(default, skip_serializing_if = "Value::is_null")]
     output: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waived: Option<JobEvent>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // what serde hands over
@@ -159,6 +197,7 @@ impl Status {
             ended_at: record.ended_at,
             error: record.error.clone(),
             output: record.output.clone(),
+            waived: record.waived.clone(),
         }
     }
 
@@ -177,6 +216,7 @@ impl Status {
         record.ended_at = self.ended_at;
         record.error = self.error;
         record.output = self.output;
+        record.waived = self.waived;
     }
 }
 
@@ -188,18 +228,31 @@ pub(crate) struct Loaded {
     pub revision: Revision,
     pub context: Value,
     pub records: Vec<StepRecord>,
+    pub questions: Vec<Question>,
+    pub children: Vec<JobId>,
     /// The number of the log's next entry.
     pub next_entry: u64,
 }
 
 impl Loaded {
-    pub fn view(self) -> JobView {
-        JobView {
+    /// What people see. Children that are no longer kept are left out.
+    pub async fn view(self, store: &dyn Store) -> Result<JobView, JobError> {
+        let mut children = Vec::with_capacity(self.children.len());
+        for child in self.children {
+            match load_meta(store, child).await {
+                Ok((meta, _)) => children.push(meta.summary),
+                Err(JobError::Unknown(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(JobView {
             summary: self.meta.summary,
             context: self.context,
             steps: self.records,
             history: self.meta.history,
-        }
+            questions: self.questions,
+            children,
+        })
     }
 }
 
@@ -446,6 +499,8 @@ pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobErro
     let plan = plan_prefix(id, meta.plan_key);
     let context_start = context_prefix(id);
     let (mut steps, mut context) = (Vec::<Planned>::new(), Vec::new());
+    let (questions_start, children_start) = (question_prefix(id), child_prefix(id));
+    let (mut questions, mut children) = (Vec::new(), Vec::new());
     let (mut statuses, mut next_entry) = (HashMap::<String, Status>::new(), 0);
     for entry in &entries {
         if entry.key.starts_with(plan.as_bytes()) {
@@ -456,6 +511,10 @@ pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobErro
             statuses.extend(from_json::<Logged>(&entry.key, &entry.value)?);
             let number = u64::from_str_radix(&String::from_utf8_lossy(number), 16);
             next_entry = number.map_or(next_entry, |number| number + 1);
+        } else if entry.key.starts_with(questions_start.as_bytes()) {
+            questions.push(from_json(&entry.key, &entry.value)?);
+        } else if entry.key.starts_with(children_start.as_bytes()) {
+            children.push(from_json::<Child>(&entry.key, &entry.value)?.job);
         }
     }
     let mut records = Vec::with_capacity(steps.len());
@@ -468,12 +527,20 @@ pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobErro
         (record.dropped, record.abandoned) = (planned.dropped, planned.abandoned);
         records.push(record);
     }
+    children.sort();
     Ok(Loaded {
         meta_revision: meta_entry.modified,
-        context: from_json(context_start.as_bytes(), &context)?,
+        // What is no longer kept was nothing.
+        context: if context.is_empty() {
+            Value::Null
+        } else {
+            from_json(context_start.as_bytes(), &context)?
+        },
         meta,
         revision,
         records,
+        questions,
+        children,
         next_entry,
     })
 }

@@ -107,7 +107,10 @@ impl Engine {
             load,
         };
         let mut walking = JoinSet::new();
-        let result = tenure.serve(shutdown, lost, &mut walking).await;
+        let result = tokio::select! {
+            result = tenure.serve(shutdown, lost, &mut walking) => result,
+            never = self.forget_for_ever() => match never {},
+        };
         walking.shutdown().await;
         result
     }

@@ -54,6 +54,10 @@ pub struct Settings {
     pub per_target: usize,
     /// The most attempts at once, over all jobs.
     pub global: usize,
+    /// The most attempts at once of one tenant's jobs. Below that, tenants take turns.
+    pub per_tenant: usize,
+    /// How long ended jobs are kept.
+    pub keep: Keep,
     /// How long after the death of an engine others take its jobs over, seconds.
     pub lease_seconds: u32,
     /// How long an attempt may take to return once it was cancelled; then it is dropped.
@@ -68,9 +72,31 @@ impl Default for Settings {
             name: "wright".to_owned(),
             per_target: 16,
             global: 1_024,
+            per_tenant: 1_024,
+            keep: Keep::default(),
             lease_seconds: 15,
             grace: Span::from_secs(5),
             clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// How long jobs that have ended are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// With their steps and what their planners know; after that only how they ended.
+    pub steps: Span,
+    /// At all.
+    pub jobs: Span,
+}
+
+impl Default for Keep {
+    /// 90 days with steps, a year at all.
+    fn default() -> Self {
+        const DAY: u64 = 24 * 60 * 60;
+        Keep {
+            steps: Span::from_secs(90 * DAY),
+            jobs: Span::from_secs(365 * DAY),
         }
     }
 }

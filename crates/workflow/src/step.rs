@@ -6,6 +6,8 @@ use serde_json::Value;
 use uuid::Uuid;
 use wright_model::Span;
 
+use crate::Question;
+
 /// Which job. Time-ordered (UUID version 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -86,7 +88,7 @@ pub struct Undo {
 }
 
 /// What a job is asked to be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// The sort of job, such as `site-up`.
     pub kind: String,
@@ -96,6 +98,10 @@ pub struct JobSpec {
     pub title: String,
     /// Who asked for it.
     pub actor: String,
+    /// With whom it shares: tenants take turns where slots are short. `None`: its subject, or
+    /// `default` where that is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// What the planner needs to make the plan anew; the engine does not look into it.
     pub context: Value,
     /// The graph.
@@ -117,7 +123,7 @@ pub enum StepState {
     /// Every attempt failed.
     Failed,
     /// Will not run (any more): something it needs failed, the job was cancelled before it started,
-    /// or a later plan dropped it before it was done.
+    /// a later plan dropped it before it was done, or an operator waived it.
     Skipped,
     /// Its effect is being taken back.
     Undoing,
@@ -172,6 +178,9 @@ pub struct StepRecord {
     /// Whether it was dropped together with what it acted on: its effect is never undone.
     #[serde(default)]
     pub abandoned: bool,
+    /// Who decided that the job goes on as if it had succeeded, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waived: Option<JobEvent>,
 }
 
 impl StepRecord {
@@ -194,7 +203,13 @@ impl StepRecord {
             output: Value::Null,
             dropped: false,
             abandoned: false,
+            waived: None,
         }
+    }
+
+    /// Whether what needs this step may start: it has succeeded, or an operator waived it.
+    pub fn is_satisfied(&self) -> bool {
+        self.state == StepState::Succeeded || self.waived.is_some()
     }
 }
 
@@ -249,8 +264,17 @@ pub struct JobSummary {
     pub title: String,
     /// See [`JobSpec`].
     pub actor: String,
+    /// See [`JobSpec`].
+    #[serde(default)]
+    pub tenant: String,
+    /// The step of another job that waits for this one's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<JobParent>,
     /// Where it is.
     pub state: JobState,
+    /// Who paused it, and why. What runs goes on; nothing more starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<JobEvent>,
     /// The number of its plan, from 1; raised by every amendment.
     pub plan: u64,
     /// When it was submitted.
@@ -260,6 +284,18 @@ pub struct JobSummary {
     /// Why it failed, was cancelled or is stuck: the one cause.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cause: String,
+    /// Whether it is so old that its steps are no longer kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
+}
+
+/// Which step a job was submitted by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobParent {
+    /// Its job.
+    pub job: JobId,
+    /// Its name.
+    pub step: String,
 }
 
 /// A job with its steps.
@@ -275,6 +311,12 @@ pub struct JobView {
     /// What people and planners did to it, oldest first.
     #[serde(default)]
     pub history: Vec<JobEvent>,
+    /// What its steps ask people or the world, answered or not, in the order of steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
+    /// The jobs that its steps submitted, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<JobSummary>,
 }
 
 /// Something somebody did to a job.
@@ -286,6 +328,9 @@ pub struct JobEvent {
     pub actor: String,
     /// What was done.
     pub action: JobAction,
+    /// The step it was done to, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     /// Why, in one line.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -299,6 +344,18 @@ pub enum JobAction {
     Amend,
     /// It was told to end.
     Cancel,
-    /// What had failed was begun again.
+    /// What had failed was begun again: the job, or one step.
     Retry,
+    /// Nothing more was to start.
+    Pause,
+    /// It was to go on.
+    Resume,
+    /// A step was waived: the job goes on as if it had succeeded.
+    Skip,
+    /// A question of a step was answered with yes.
+    Approve,
+    /// A question of a step was answered with no.
+    Refuse,
+    /// What it did was to be taken back, also where it had succeeded.
+    Undo,
 }

@@ -1,8 +1,9 @@
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use wright_store::Operation;
+use wright_store::{Guard, Operation};
 
+use crate::records::fence_key;
 use crate::{JobId, StepError};
 
 /// What a verb is told beside its input.
@@ -32,6 +33,11 @@ impl StepContext {
     pub fn effect_key(&self) -> String {
         let undo = if self.undo { "/undo" } else { "" };
         format!("{}/{}/{}{undo}", self.job, self.step, self.attempt)
+    }
+
+    /// True in the store while no other engine has claimed the job.
+    pub(crate) fn unfenced(&self) -> Guard {
+        Guard::Value(fence_key(self.job).into(), self.fence.to_string().into())
     }
 }
 

@@ -64,7 +64,8 @@ impl JobWatch {
             stale: false,
             ended: false,
         };
-        watch.take_view(loaded.view());
+        let view = loaded.view(watch.store.as_ref()).await?;
+        watch.take_view(view);
         Ok(watch)
     }
 

@@ -22,11 +22,11 @@ impl Walk {
             return;
         }
         node.running = false;
-        slots.release(node.record.step.target.as_deref());
+        self.release_slot(index, slots);
         if self.phase == Phase::Undoing {
             return self.undo_ended(index, result, now);
         }
-        let record = &mut node.record;
+        let record = &mut self.nodes[index].record;
         if record.dropped {
             // What a dropped step achieved is known, but nothing waits for it.
             record.ended_at = Some(now);
@@ -130,9 +130,7 @@ impl Walk {
         }
         self.phase = Phase::Cancelling;
         self.cancelled = Some(reason);
-        self.ready.clear();
-        self.full.clear();
-        self.timers.clear();
+        self.clear_queues();
         for index in 0..self.nodes.len() {
             let node = &mut self.nodes[index];
             match node.record.state {
@@ -162,7 +160,12 @@ impl Walk {
         }
         let (state, cause) = match self.phase {
             Phase::Forward | Phase::Cancelling => {
-                if !self.has_incomplete_scope() {
+                let incomplete = self.has_incomplete_scope();
+                if incomplete && self.paused {
+                    // Whoever paused it may still retry or waive what failed.
+                    return;
+                }
+                if !incomplete {
                     self.phase = Phase::Done;
                     match &self.cancelled {
                         None => (JobState::Succeeded, String::new()),
@@ -192,13 +195,13 @@ impl Walk {
     fn has_incomplete_scope(&self) -> bool {
         self.nodes
             .iter()
-            .any(|node| !node.record.dropped && node.record.state != StepState::Succeeded)
+            .any(|node| !node.record.dropped && !node.record.is_satisfied())
     }
 
-    /// Scopes of which a step has not succeeded.
+    /// Scopes of which a step has not succeeded; all of them where everything is taken back.
     pub(super) fn incomplete_scopes(&self) -> HashSet<String> {
         let unfinished =
-            |record: &&crate::StepRecord| !record.dropped && record.state != StepState::Succeeded;
+            |record: &&crate::StepRecord| self.whole || (!record.dropped && !record.is_satisfied());
         self.nodes
             .iter()
             .map(|node| &node.record)

@@ -5,7 +5,9 @@
 //! [`Decisions`], writes what changed and only then does what is to start. Every method costs what
 //! changed; only [`Walk::new`], [`Walk::replan`] and the beginning of undoing look at every step.
 
+mod dispatch;
 mod forward;
+mod orders;
 mod rebuild;
 mod slots;
 mod undo;
@@ -16,14 +18,14 @@ mod properties;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-pub(crate) use slots::Slots;
+pub(crate) use slots::{Slots, Tenant};
 
 use crate::records::Planned;
-use crate::{JobState, Retry, StepRecord, StepState};
+use crate::{JobEvent, JobState, Retry, StepRecord, StepState};
 
 /// What the walk decided since it was last asked.
 #[derive(Debug, Default)]
@@ -86,8 +88,10 @@ struct Node {
     missing: usize,
     /// The longest path expected from this step's start to the job's end, milliseconds.
     rest_ms: u64,
-    /// Whether an attempt runs, and so a slot is held.
+    /// Whether an attempt runs.
     running: bool,
+    /// Whether that attempt holds a slot.
+    slot: bool,
     /// Whether the running attempt was told to end.
     cancelled: bool,
     /// Whether it is in [`Decisions::changed`].
@@ -104,14 +108,24 @@ pub(crate) struct Walk {
     nodes: Vec<Node>,
     by_name: HashMap<String, usize>,
     created_at: Timestamp,
+    tenant: Tenant,
     phase: Phase,
+    /// Whether nothing more is to start.
+    paused: bool,
+    /// Whether everything is taken back, also what is complete.
+    whole: bool,
     /// Why the job was cancelled, if it was.
     cancelled: Option<String>,
     /// Steps that are not settled in this phase.
     open: usize,
     ready: BTreeSet<Turn>,
-    /// Ready, but their target is full.
+    /// Ready, but their target is full, or it is another tenant's turn there.
     full: HashMap<String, BTreeSet<Turn>>,
+    /// Ready, and in need of no slot: they only wait.
+    slotless: BTreeSet<usize>,
+    /// Whether the slots know that it wants one, and on which targets.
+    wants: bool,
+    wants_on: HashSet<String>,
     timers: BTreeSet<(Timestamp, usize)>,
     first_failure: Option<usize>,
     /// Why effects are taken back; told once, for undoing changes the records it came from.
@@ -129,6 +143,14 @@ pub(crate) struct Standing {
     pub cancelled: Option<String>,
     /// Whether an operator began it again, and that is not yet in the records.
     pub resume: bool,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Whether everything is being taken back, also what is complete.
+    pub whole: bool,
+    /// What operators ordered of steps, and is not yet in the records.
+    pub orders: Vec<JobEvent>,
+    /// With whom it shares.
+    pub tenant: String,
 }
 
 impl Walk {
@@ -150,10 +172,16 @@ impl Walk {
             } else {
                 Phase::Forward
             },
+            tenant: standing.tenant.as_str().into(),
+            paused: standing.paused,
+            whole: standing.whole,
             cancelled: None,
             open: 0,
             ready: BTreeSet::new(),
             full: HashMap::new(),
+            slotless: BTreeSet::new(),
+            wants: false,
+            wants_on: HashSet::new(),
             timers: BTreeSet::new(),
             first_failure: None,
             root_cause: None,
@@ -167,6 +195,9 @@ impl Walk {
             walk.forgive();
         }
         walk.rebuild(now);
+        for order in &standing.orders {
+            walk.obey(order, now);
+        }
         if standing.undoing.is_some() {
             walk.cancelled = standing.cancelled;
             walk.root_cause = standing.undoing;
@@ -206,6 +237,7 @@ impl Walk {
             missing: 0,
             rest_ms: 0,
             running: false,
+            slot: false,
             cancelled: false,
             dirty: false,
             to_undo: false,
@@ -221,11 +253,6 @@ impl Walk {
     /// When the next back-off is over.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.timers.first().map(|(at, _)| *at)
-    }
-
-    /// Whether something waits for a slot.
-    pub fn waits_for_slot(&self) -> bool {
-        !self.ready.is_empty() || !self.full.is_empty()
     }
 
     /// Whether an attempt's outcome is still of interest: a step that a later plan dropped records
@@ -245,85 +272,6 @@ impl Walk {
         }
     }
 
-    /// What to do now. Called after the events; what it decides is taken with [`Walk::take`].
-    pub fn dispatch(&mut self, now: Timestamp, slots: &mut Slots) {
-        if self.phase == Phase::Turning && self.decisions.job.is_none() {
-            self.begin_undo();
-        }
-        self.settle();
-        let targets: Vec<String> = self
-            .full
-            .keys()
-            .filter(|target| slots.free_on(target) > 0)
-            .cloned()
-            .collect();
-        for target in targets {
-            let Some(mut turns) = self.full.remove(&target) else {
-                continue;
-            };
-            for _ in 0..slots.free_on(&target) {
-                let Some(turn) = turns.pop_first() else { break };
-                self.ready.insert(turn);
-            }
-            if !turns.is_empty() {
-                self.full.insert(target, turns);
-            }
-        }
-        while slots.any_free() {
-            let Some(turn) = self.ready.pop_first() else {
-                break;
-            };
-            let target = self.nodes[turn.1].record.step.target.clone();
-            match target {
-                Some(target) if slots.free_on(&target) == 0 => {
-                    self.full.entry(target).or_default().insert(turn);
-                }
-                target => {
-                    slots.take(target.as_deref());
-                    self.start(turn.1, now);
-                }
-            }
-        }
-    }
-
-    /// Takes slots for what ran before a restart and starts it again, same attempt, same effect key.
-    pub fn resume(&mut self, slots: &mut Slots) {
-        for index in 0..self.nodes.len() {
-            let node = &mut self.nodes[index];
-            let undo = self.phase == Phase::Undoing;
-            let was_running = match node.record.state {
-                StepState::Running => !undo,
-                StepState::Undoing => undo && node.to_undo && node.record.next_at.is_none(),
-                _ => false,
-            };
-            if was_running && !node.running {
-                node.running = true;
-                slots.take(node.record.step.target.as_deref());
-                let attempt = if undo {
-                    node.record.undo_attempts
-                } else {
-                    node.record.attempts
-                };
-                self.decisions.start.push(Start {
-                    index,
-                    attempt,
-                    undo,
-                });
-                if node.cancelled {
-                    self.decisions.cancel.push(index);
-                }
-            }
-        }
-    }
-
-    /// Gives all slots back: the walk is given up.
-    pub fn release_slots(&mut self, slots: &mut Slots) {
-        for node in self.nodes.iter_mut().filter(|node| node.running) {
-            node.running = false;
-            slots.release(node.record.step.target.as_deref());
-        }
-    }
-
     /// What was decided; the next call answers only with what came after.
     pub fn take(&mut self) -> Decisions {
         let decisions = std::mem::take(&mut self.decisions);
@@ -339,37 +287,6 @@ impl Walk {
             node.dirty = true;
             self.decisions.changed.push(index);
         }
-    }
-
-    fn queue(&mut self, index: usize) {
-        self.ready
-            .insert((Reverse(self.nodes[index].rest_ms), index));
-    }
-
-    fn start(&mut self, index: usize, now: Timestamp) {
-        let undo = self.phase == Phase::Undoing;
-        let node = &mut self.nodes[index];
-        node.running = true;
-        node.cancelled = false;
-        let record = &mut node.record;
-        record.next_at = None;
-        let attempt = if undo {
-            record.state = StepState::Undoing;
-            record.undo_attempts += 1;
-            record.undo_attempts
-        } else {
-            record.state = StepState::Running;
-            record.started_at.get_or_insert(now);
-            record.attempt_at = Some(now);
-            record.attempts += 1;
-            record.attempts
-        };
-        self.decisions.start.push(Start {
-            index,
-            attempt,
-            undo,
-        });
-        self.changed(index);
     }
 
     fn state(&self, index: usize) -> StepState {

@@ -285,7 +285,7 @@ proptest! {
     #[test]
     fn limits_hold(case in cases(), global in 1..4_usize) {
         let mut sim = Sim::new(Vec::new());
-        sim.slots = super::Slots::new(global, 2);
+        sim.slots = super::Slots::new(global, 2, 100);
         let targets = |(i, step): (usize, Step)| Step { target: Some(format!("h{}", i % 2)), ..step };
         let records = case.steps.iter().cloned().enumerate().map(targets).map(StepRecord::new).collect();
         sim.walk = super::Walk::new(records, sim.now, Standing::default(), sim.now);

@@ -11,7 +11,13 @@ impl Walk {
     pub(super) fn forgive(&mut self) {
         for index in 0..self.nodes.len() {
             let record = &mut self.nodes[index].record;
-            if record.dropped || matches!(record.state, StepState::Succeeded | StepState::Waiting) {
+            let waived = record.waived.is_some() && !record.dropped;
+            if waived && record.state != StepState::Skipped {
+                record.state = StepState::Skipped;
+                self.changed(index);
+                continue;
+            }
+            if record.dropped || record.is_satisfied() || record.state == StepState::Waiting {
                 continue;
             }
             record.state = StepState::Waiting;
@@ -27,9 +33,7 @@ impl Walk {
     /// Computes what follows from the records, in the forward phase.
     pub(super) fn rebuild(&mut self, now: Timestamp) {
         let order = self.rebuild_graph();
-        self.ready.clear();
-        self.full.clear();
-        self.timers.clear();
+        self.clear_queues();
         self.open = 0;
         for index in order {
             self.drop_unless_planned(index, now);
@@ -109,7 +113,9 @@ impl Walk {
         for &need in &self.nodes[index].needs {
             let need = &self.nodes[need].record;
             match need.state {
-                StepState::Succeeded => ready_at = ready_at.max(need.ended_at.unwrap_or(ready_at)),
+                _ if need.is_satisfied() => {
+                    ready_at = ready_at.max(need.ended_at.unwrap_or(ready_at));
+                }
                 StepState::Failed | StepState::Skipped => hopeless = true,
                 _ => missing += 1,
             }
@@ -121,7 +127,8 @@ impl Walk {
             return;
         }
         let before = record.state;
-        if !record.dropped && matches!(before, StepState::Waiting | StepState::Skipped) {
+        let undecided = matches!(before, StepState::Waiting | StepState::Skipped);
+        if !record.dropped && record.waived.is_none() && undecided {
             // Skipping follows from the records: with a new plan it may be otherwise.
             record.state = if hopeless {
                 StepState::Skipped

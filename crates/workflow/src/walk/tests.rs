@@ -32,7 +32,7 @@ impl Sim {
 
     pub fn of(records: Vec<StepRecord>, standing: Standing, now: Timestamp) -> Self {
         let mut walk = Walk::new(records, Timestamp::UNIX_EPOCH, standing, now);
-        let mut slots = Slots::new(100, 100);
+        let mut slots = Slots::new(100, 100, 100);
         walk.resume(&mut slots);
         let mut sim = Sim {
             walk,
@@ -191,7 +191,7 @@ fn the_longest_remaining_path_starts_first() {
     long.expected_ms = 500;
     let mut sim = Sim::new(Vec::new());
     sim = Sim {
-        slots: Slots::new(1, 1),
+        slots: Slots::new(1, 1, 1),
         job: None,
         ..sim
     };
@@ -218,7 +218,7 @@ fn a_full_target_does_not_hold_up_others() {
     };
     let steps = vec![on("a", "h1"), on("b", "h1"), on("c", "h2")];
     let mut sim = Sim {
-        slots: Slots::new(10, 1),
+        slots: Slots::new(10, 1, 10),
         ..Sim::new(Vec::new())
     };
     sim.walk = Walk::new(

@@ -11,9 +11,7 @@ impl Walk {
     /// undone settle by themselves, so that order holds through them.
     pub(super) fn begin_undo(&mut self) {
         self.phase = Phase::Undoing;
-        self.ready.clear();
-        self.full.clear();
-        self.timers.clear();
+        self.clear_queues();
         let incomplete = self.incomplete_scopes();
         self.open = 0;
         for node in &mut self.nodes {
@@ -27,7 +25,9 @@ impl Walk {
                     StepState::Failed | StepState::Running | StepState::Backoff => {
                         record.step.undo.is_some()
                     }
-                    StepState::Skipped => record.dropped && record.step.undo.is_some(),
+                    StepState::Skipped => {
+                        (record.dropped || record.waived.is_some()) && record.step.undo.is_some()
+                    }
                     StepState::Waiting | StepState::Undone | StepState::Stuck => false,
                 };
             node.held_back = false;

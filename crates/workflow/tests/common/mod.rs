@@ -266,6 +266,7 @@ pub fn job(steps: Vec<Step>) -> JobSpec {
         subject: "site/shop".to_owned(),
         title: "A test".to_owned(),
         actor: "tester".to_owned(),
+        tenant: None,
         context: json!({ "seed": 1 }),
         steps,
     }
