@@ -221,16 +221,17 @@ impl Bed {
             .join(format!("package-{name}-{version}"));
         fs::create_dir_all(package.join("hooks")).unwrap();
         let effects = self.directory.path().join("effects");
-        let hook = hook.replace("EFFECTS", &effects.display().to_string());
-        fs::write(package.join("hooks/install.sh"), hook).unwrap();
-        fs::set_permissions(
-            package.join("hooks/install.sh"),
-            fs::Permissions::from_mode(0o755),
-        )
-        .unwrap();
+        let uninstall = "#!/bin/sh\necho \"$WRIGHT_INSTANCE uninstall\" >> EFFECTS\n";
+        for (file, hook) in [("install.sh", hook), ("uninstall.sh", uninstall)] {
+            let file = package.join("hooks").join(file);
+            let hook = hook.replace("EFFECTS", &effects.display().to_string());
+            fs::write(&file, hook).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         let manifest = format!(
             "name = \"{name}\"\nversion = \"{version}\"\nrun = [\"bin/e2e-program\", \"{{etc}}/program.conf\"]\n\
-             [operations.install]\ncommand = [\"hooks/install.sh\"]\n"
+             [operations.install]\ncommand = [\"hooks/install.sh\"]\n\
+             [operations.uninstall]\ncommand = [\"hooks/uninstall.sh\"]\n"
         );
         fs::write(package.join("package.toml"), manifest).unwrap();
         if !effects.exists() {
@@ -295,11 +296,22 @@ impl Bed {
 
     /// The process id of a host's agent.
     pub fn agent_pid(&self, host: &str) -> u32 {
+        self.find_agent(host)
+            .unwrap_or_else(|| panic!("no agent of {host}"))
+    }
+
+    /// The same, where it runs.
+    pub fn find_agent(&self, host: &str) -> Option<u32> {
         let home = self.data().join("hosts").join(host).display().to_string();
-        let found = processes_of(&home)
-            .into_iter()
-            .find(|(_, line)| line.contains(" agent "));
-        found.unwrap_or_else(|| panic!("no agent of {host}")).0
+        let mut found = processes_of(&home).into_iter();
+        found
+            .find(|(_, line)| line.contains(" agent "))
+            .map(|(pid, _)| pid)
+    }
+
+    /// The process id of the server.
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().unwrap().id()
     }
 
     /// Programs that run on any host: their command lines.

@@ -71,13 +71,38 @@ struct Bed {
     _hosts: Running,
 }
 
-/// A server, 20 simulated hosts with this profile, and a generated site of 100 instances.
-fn bed(profile: &str) -> Bed {
+/// How large a simulation is.
+struct Size {
+    hosts: u32,
+    apps: u32,
+    instances: u32,
+    seed: u64,
+}
+
+const SMALL: Size = Size {
+    hosts: 20,
+    apps: 30,
+    instances: 100,
+    seed: 3,
+};
+
+/// A server, simulated hosts with this profile, and a generated site in five layers.
+fn bed(size: &Size, profile: &str) -> Bed {
+    let [hosts, apps, instances] = [size.hosts, size.apps, size.instances].map(|n| n.to_string());
+    let seed = size.seed.to_string();
     let directory = tempfile::tempdir().unwrap();
     let (data, site) = (directory.path().join("data"), directory.path().join("site"));
     let log = |name: &str| directory.path().join(name);
     let server = Running::start(
-        wright(&data).args(["server", "--api", API, "--agents", AGENTS]),
+        wright(&data).args([
+            "server",
+            "--api",
+            API,
+            "--agents",
+            AGENTS,
+            "--dead-after",
+            "2s",
+        ]),
         &log("server.log"),
         "data ",
     );
@@ -88,13 +113,13 @@ fn bed(profile: &str) -> Bed {
             "simulate",
             "--generate",
             "--apps",
-            "30",
+            &apps,
             "--instances",
-            "100",
+            &instances,
             "--layers",
             "5",
             "--seed",
-            "3",
+            &seed,
             "--out",
             &out,
         ],
@@ -108,8 +133,8 @@ fn bed(profile: &str) -> Bed {
     let url = format!("https://{AGENTS}");
     let hosts = Running::start(
         wright(&data)
-            .args(["simulate", "--hosts", "20", "--server", &url])
-            .args(["--seed", "3", "--profile", &file.display().to_string()]),
+            .args(["simulate", "--hosts", &hosts, "--server", &url])
+            .args(["--seed", &seed, "--profile", &file.display().to_string()]),
         &log("hosts.log"),
         "hosts are connected",
     );
@@ -122,18 +147,29 @@ fn bed(profile: &str) -> Bed {
     }
 }
 
-#[test]
-fn a_generated_site_is_built_on_simulated_hosts_although_operations_fail() {
-    let bed = bed(
-        "[operations.install]\nfailures = 0.05\n[operations.ready]\nmedian-ms = 20\nsigma = 0.5\n",
-    );
-    let site = bed.site.display().to_string();
-    must(&bed.data, &["site", "up", &site, "--yes"]);
+/// How many instances are ready and take traffic.
+fn serving(bed: &Bed) -> usize {
     let instances = json(&bed.data, &["instance", "list"]);
     let serving = instances.as_array().unwrap().iter().filter(|instance| {
         instance["record"]["traffic"] == "on" && instance["status"]["phase"] == "ready"
     });
-    assert_eq!(serving.count(), 100);
+    serving.count()
+}
+
+fn from_environment(name: &str, otherwise: u32) -> u32 {
+    let given = std::env::var(name).ok();
+    given.map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn a_generated_site_is_built_on_simulated_hosts_although_operations_fail() {
+    let bed = bed(
+        &SMALL,
+        "[operations.install]\nfailures = 0.05\n[operations.ready]\nmedian-ms = 20\nsigma = 0.5\n",
+    );
+    let site = bed.site.display().to_string();
+    must(&bed.data, &["site", "up", &site, "--yes"]);
+    assert_eq!(serving(&bed), 100);
     let report = json(&bed.data, &["site", "report", "generated"]);
     let operations = report["operations"].as_array().unwrap();
     let retried = operations
@@ -143,4 +179,45 @@ fn a_generated_site_is_built_on_simulated_hosts_although_operations_fail() {
     assert!(retried > Some(0), "no install failed: {report}");
     let again = must(&bed.data, &["site", "up", &site, "--yes"]);
     assert!(again.contains("nothing"), "{again}");
+}
+
+/// 5 % of the hosts die while the site is built, and 1 % of all operations fail. Two small builds;
+/// `cargo xtask soak builds` makes a hundred of 2,000 instances, by `WRIGHT_BUILDS` and
+/// `WRIGHT_INSTANCES`.
+#[test]
+fn no_human_is_needed_where_hosts_die_and_operations_fail() {
+    let builds = from_environment("WRIGHT_BUILDS", 2);
+    let instances = from_environment("WRIGHT_INSTANCES", 200);
+    let mut profile = "dead = 0.05\ndies-within-s = 4.0\n".to_owned();
+    for operation in ["fetch", "install", "configure", "start", "ready", "check"] {
+        profile.push_str(&format!(
+            "[operations.{operation}]\nfailures = 0.01\nmedian-ms = 150\nsigma = 0.5\n"
+        ));
+    }
+    for build in 0..builds {
+        let size = Size {
+            hosts: instances / 4,
+            apps: instances / 5,
+            instances,
+            seed: 100 + u64::from(build),
+        };
+        let bed = bed(&size, &profile);
+        let site = bed.site.display().to_string();
+        must(&bed.data, &["site", "up", &site, "--yes"]);
+        let healed = |bed: &Bed| serving(bed) == instances as usize;
+        let begun = std::time::Instant::now();
+        while !healed(&bed) {
+            assert!(
+                begun.elapsed() < std::time::Duration::from_secs(120),
+                "seed {}: {} of {instances} instances serve",
+                size.seed,
+                serving(&bed)
+            );
+            std::thread::park_timeout(std::time::Duration::from_millis(500));
+        }
+        println!(
+            "build {} of {builds}: {instances} instances serve",
+            build + 1
+        );
+    }
 }

@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench NAME`.
+//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench NAME`,
+//! `cargo xtask soak NAME`.
 
 mod bench;
 mod debian;
@@ -6,6 +7,7 @@ mod demo;
 mod leftovers;
 mod packages;
 mod run;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -38,11 +40,16 @@ enum Command {
     },
     /// Measures, beside its peers, and writes bench/results/NAME.json.
     Bench {
-        /// `site`.
+        /// `site` or `scale`.
         name: String,
         /// Runs of each.
         #[arg(long, default_value_t = 5)]
         runs: usize,
+    },
+    /// What needs long to mean much: `crash` or `builds`. Ends with 0 or 1.
+    Soak {
+        /// Which.
+        name: String,
     },
     /// Builds the programs and the packages of the example site into target/packages.
     Packages,
@@ -54,6 +61,7 @@ async fn main() -> ExitCode {
         Command::Demo { check } => demo::demo(check).await,
         Command::Test { only } => test::test(only.as_deref()).await,
         Command::Bench { name, runs } => bench::bench(&name, runs).await,
+        Command::Soak { name } => soak::soak(&name).await,
         Command::Packages => packages::prepare().await.map(|_| ()),
     };
     match outcome {

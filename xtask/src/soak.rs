@@ -1,0 +1,49 @@
+//! `cargo xtask soak NAME`: the end-to-end tests that need long to mean much, at their full length.
+
+use crate::{Result, packages, run};
+
+/// A soak: the test that it is, and how long that is at its full length.
+struct Soak {
+    name: &'static str,
+    test: &'static str,
+    settings: &'static [(&'static str, &'static str)],
+}
+
+const SOAKS: &[Soak] = &[
+    Soak {
+        name: "crash",
+        test: "whoever_dies_or_freezes_a_site_lives_its_life_and_every_effect_is_there_once",
+        settings: &[("WRIGHT_BLOWS", "1000")],
+    },
+    Soak {
+        name: "builds",
+        test: "no_human_is_needed_where_hosts_die_and_operations_fail",
+        settings: &[("WRIGHT_BUILDS", "100"), ("WRIGHT_INSTANCES", "2000")],
+    },
+];
+
+/// Runs one. What the environment sets (`WRIGHT_SEED`, `WRIGHT_BLOWS`, …) goes before.
+pub async fn soak(name: &str) -> Result {
+    let Some(soak) = SOAKS.iter().find(|soak| soak.name == name) else {
+        let names: Vec<_> = SOAKS.iter().map(|soak| soak.name).collect();
+        return Err(format!("there is no soak {name:?}; there are: {}", names.join(", ")).into());
+    };
+    packages::prepare().await?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = [
+        "test",
+        "--release",
+        "--package",
+        "wright-e2e",
+        soak.test,
+        "--",
+        "--nocapture",
+    ];
+    let mut command = run::command(cargo, arguments);
+    for (name, value) in soak.settings {
+        if std::env::var_os(name).is_none() {
+            command.env(name, value);
+        }
+    }
+    run::must(command).await
+}
