@@ -94,6 +94,9 @@ fn write_key(
     revision: Revision,
 ) -> Result<Option<Change>, StoreError> {
     let before = read_entry(connection, &key)?;
+    if let Some(before) = &before {
+        keep_value(connection, before)?;
+    }
     let after = match (write, &before) {
         (None, None) => return Ok(None),
         (None, Some(gone)) => {
@@ -138,7 +141,21 @@ fn write_key(
     }))
 }
 
-/// Writes what a key became into the history; a removed key has no value there.
+/// Gives the history the value of an entry that is about to go.
+fn keep_value(connection: &Connection, gone: &Entry) -> Result<(), StoreError> {
+    const KEEP: &str = "UPDATE history SET value = ?3 WHERE key = ?1 AND revision = ?2";
+    let mut keep = connection.prepare_cached(KEEP).map_err(engine)?;
+    keep.execute(params![
+        &gone.key[..],
+        gone.modified.cast_signed(),
+        &gone.value[..]
+    ])
+    .map_err(engine)?;
+    Ok(())
+}
+
+/// Writes what a key became into the history: with the checksum of its value, or, where it was
+/// removed, without one.
 fn keep_past(
     connection: &Connection,
     key: &[u8],
@@ -151,7 +168,7 @@ fn keep_past(
     keep.execute(params![
         key,
         revision.cast_signed(),
-        entry.map(|entry| &entry.value[..]),
+        entry.map(|entry| schema::checksum(&entry.value)),
         created.cast_signed(),
         entry.map_or(0, |entry| entry.version.cast_signed()),
         entry

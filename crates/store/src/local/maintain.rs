@@ -39,7 +39,7 @@ impl fmt::Display for Summary {
 }
 
 /// What must never be found: how it is called, and the SQL that counts it.
-const BREACHES: [(&str, &str); 5] = [
+const BREACHES: [(&str, &str); 6] = [
     (
         "changes newer than the newest revision",
         "SELECT COUNT(*) FROM history WHERE revision > (SELECT value FROM meta WHERE name = 'revision')",
@@ -47,13 +47,18 @@ const BREACHES: [(&str, &str); 5] = [
     (
         "keys that differ from their history",
         "SELECT COUNT(*) FROM entry AS e WHERE NOT EXISTS (SELECT 1 FROM history AS h
-         WHERE h.key = e.key AND h.revision = e.modified AND h.value = e.value AND h.created = e.created
-           AND h.version = e.version AND h.lease IS e.lease)",
+         WHERE h.key = e.key AND h.revision = e.modified AND h.created = e.created
+           AND (h.value = e.value OR typeof(h.value) = 'integer') AND h.version = e.version AND h.lease IS e.lease)",
     ),
     (
         "keys that their history has and the store has not, or has older",
         "SELECT COUNT(*) FROM history AS h WHERE h.value IS NOT NULL
          AND NOT EXISTS (SELECT 1 FROM history AS l WHERE l.key = h.key AND l.revision > h.revision)
+         AND NOT EXISTS (SELECT 1 FROM entry AS e WHERE e.key = h.key AND e.modified = h.revision)",
+    ),
+    (
+        "changes without their value",
+        "SELECT COUNT(*) FROM history AS h WHERE typeof(h.value) = 'integer'
          AND NOT EXISTS (SELECT 1 FROM entry AS e WHERE e.key = h.key AND e.modified = h.revision)",
     ),
     (
@@ -96,12 +101,32 @@ pub fn check(directory: &Path) -> Result<Summary, StoreError> {
             )));
         }
     }
+    let damaged = damaged_values(&moment).map_err(engine)?;
+    if damaged > 0 {
+        return Err(StoreError::Engine(format!(
+            "the store is not whole: {damaged} keys that differ from their history's checksum"
+        )));
+    }
     let (newest, oldest) = schema::revisions(&moment).map_err(engine)?;
     Ok(Summary {
         keys: count(&moment, "SELECT COUNT(*) FROM entry")?,
         newest,
         oldest,
     })
+}
+
+/// How many of the newest values are not those that were written.
+fn damaged_values(moment: &Transaction<'_>) -> rusqlite::Result<u64> {
+    const NEWEST: &str = "SELECT e.value, h.value FROM entry AS e JOIN history AS h
+        ON h.key = e.key AND h.revision = e.modified WHERE typeof(h.value) = 'integer'";
+    let mut statement = moment.prepare(NEWEST)?;
+    let mut rows = statement.query([])?;
+    let mut damaged = 0;
+    while let Some(row) = rows.next()? {
+        let value = row.get_ref(0)?.as_blob()?;
+        damaged += u64::from(schema::checksum(value) != row.get::<_, i64>(1)?);
+    }
+    Ok(damaged)
 }
 
 fn count(moment: &Transaction<'_>, sql: &str) -> Result<u64, StoreError> {

@@ -19,12 +19,17 @@ const KEPT: usize = 4;
 const NEWEST: &str = "SELECT key, value, created, modified, version, lease FROM entry
     WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
 
-const AT: &str = "SELECT key, value, created, revision, version, lease FROM history AS h
+// Of the history, the value that is its key's newest is in `entry`: see [`schema`].
+const AT: &str = "SELECT key, CASE typeof(value) WHEN 'integer'
+      THEN (SELECT value FROM entry WHERE key = h.key) ELSE value END,
+      created, revision, version, lease FROM history AS h
     WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL
       AND revision = (SELECT MAX(revision) FROM history WHERE key = h.key AND revision <= ?4)
     ORDER BY key LIMIT ?3";
 
-const SINCE: &str = "SELECT key, value, created, revision, version, lease FROM history
+const SINCE: &str = "SELECT key, CASE typeof(value) WHEN 'integer'
+      THEN (SELECT value FROM entry WHERE key = h.key) ELSE value END,
+      created, revision, version, lease FROM history AS h
     WHERE revision > ?3 AND revision <= ?4 AND key >= ?1 AND (?2 IS NULL OR key < ?2) ORDER BY revision, key";
 
 const BEFORE: &str = "SELECT key, value, created, revision, version, lease FROM history

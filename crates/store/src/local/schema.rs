@@ -7,12 +7,15 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use crate::Revision;
 
 /// The newest format this program reads and writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// How long a connection waits for another's lock (readers and writer hardly ever meet in WAL).
 const BUSY: Duration = Duration::from_secs(10);
 
 /// `entry` is the newest state; `history` has what every commit left of each key it touched, a
-/// removed key without a value; `meta` has the newest revision and the oldest one kept.
+/// removed key without a value (NULL); `meta` has the newest revision and the oldest one kept.
+///
+/// A value is there once: while it is the key's newest, `history` has its checksum in its place, an
+/// integer, and gets the value itself when another takes its place. Format 1 had both.
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS entry (
@@ -24,7 +27,7 @@ const TABLES: &str = "
         version INTEGER NOT NULL, lease INTEGER, PRIMARY KEY (key, revision)) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS history_revision ON history (revision, key);
     CREATE TABLE IF NOT EXISTS lease (id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL);
-    INSERT OR IGNORE INTO meta VALUES ('format', 1), ('revision', 0), ('oldest', 0), ('next_lease', 1);
+    INSERT OR IGNORE INTO meta VALUES ('format', 2), ('revision', 0), ('oldest', 0), ('next_lease', 1);
 ";
 
 /// Opens the one connection that writes, making the file where there is none.
@@ -44,6 +47,10 @@ pub(super) fn open_writer(file: &Path) -> rusqlite::Result<Connection> {
             "the store has format {format}, this program knows formats up to {FORMAT}: use a newer `wright`"
         )));
     }
+    // Whoever knows format 1 only would take a checksum for a value.
+    if format < FORMAT {
+        set_meta(&connection, "format", FORMAT.cast_unsigned())?;
+    }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -55,6 +62,14 @@ pub(super) fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(16);
     Ok(connection)
+}
+
+/// What stands for a value in the history while it is its key's newest: the first eight bytes of its
+/// BLAKE3 hash.
+pub(super) fn checksum(value: &[u8]) -> i64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&blake3::hash(value).as_bytes()[..8]);
+    i64::from_le_bytes(first)
 }
 
 /// A number from `meta`.

@@ -268,10 +268,16 @@ async fn a_check_finds_what_disagrees_with_the_history() {
             "UPDATE history SET value = NULL WHERE key = x'62'",
             "removed and are still there",
         ),
+        (
+            "UPDATE history SET value = 7 WHERE revision = 3",
+            "without their value",
+        ),
     ] {
         let (directory, store) = opened().await;
         put(&store, "a", "one").await;
         put(&store, "b", "one").await;
+        put(&store, "c", "one").await;
+        put(&store, "c", "two").await;
         drop(store);
         check(directory.path()).unwrap();
         let connection = schema::open_writer(&directory.path().join(FILE)).unwrap();
@@ -283,12 +289,36 @@ async fn a_check_finds_what_disagrees_with_the_history() {
 }
 
 #[tokio::test]
+async fn a_store_that_had_every_value_twice_goes_on() {
+    let (directory, store) = opened().await;
+    put(&store, "a", "one").await;
+    put(&store, "a", "two").await;
+    let now = everything(&store).await;
+    drop(store);
+    let connection = schema::open_writer(&directory.path().join(FILE)).unwrap();
+    connection
+        .execute_batch(
+            "UPDATE history SET value = (SELECT value FROM entry) WHERE revision = 2;
+             UPDATE meta SET value = 1 WHERE name = 'format'",
+        )
+        .unwrap();
+    drop(connection);
+    let store = reopen(&directory).await;
+    check(directory.path()).unwrap();
+    assert_eq!(everything(&store).await, now);
+    put(&store, "a", "three").await;
+    check(directory.path()).unwrap();
+    let before = store.range(Range::key("a"), 1, Some(2)).await.unwrap();
+    assert_eq!(before.entries[0].value, "two");
+}
+
+#[tokio::test]
 async fn a_store_of_a_newer_program_is_refused() {
     let (directory, store) = opened().await;
     drop(store);
     let connection = schema::open_writer(&directory.path().join(FILE)).unwrap();
     connection
-        .execute_batch("UPDATE meta SET value = 2 WHERE name = 'format'")
+        .execute_batch("UPDATE meta SET value = 3 WHERE name = 'format'")
         .unwrap();
     drop(connection);
     let refused = open(&format!("file:{}", directory.path().display()))
