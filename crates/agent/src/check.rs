@@ -171,7 +171,7 @@ async fn run(
 ) -> Result<Reply, String> {
     let request = program.request(argv).map_err(|fault| fault.message)?;
     let what = format!("`{}`", argv.join(" "));
-    let finished = match command::run_check(settings, &request, timeout).await {
+    let finished = match command::run_check(settings, request, timeout, None).await {
         Ok(Some(finished)) => finished,
         Ok(None) => return Err(format!("{what} took longer than {timeout:?}")),
         Err(fault) => return Err(format!("{what}: {fault}")),

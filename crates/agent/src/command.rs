@@ -1,6 +1,6 @@
 //! Starting commands through the launcher, and running those that come to an end.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{future::Future, io, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,17 +12,15 @@ use wright_protocol::{Blame, Fault};
 
 use crate::{
     Settings,
-    instance::Instance,
     launch::{LaunchRequest, REFUSAL, Request},
     once::Output,
     process::{Belongings, Identity, Process},
-    program::Program,
 };
 
 /// How much of a command's output is kept: the end of it.
 const OUTPUT_KEPT: usize = 256 << 10;
 /// How long output is read after the command itself ended, if something else holds it open.
-const OUTPUT_GRACE: Duration = Duration::from_millis(200);
+pub(crate) const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 
 /// The launcher, not started yet.
 pub(crate) fn launcher(settings: &Settings) -> io::Result<Command> {
@@ -68,17 +66,17 @@ impl Waiting {
     /// Tells it. From here on it runs.
     pub(crate) async fn go(
         mut self,
-        request: &LaunchRequest,
+        request: &Request,
     ) -> Result<(Process, pipe::Receiver), Fault> {
         let sent = async {
-            let line = Request::Become(request.clone()).to_line()?;
+            let line = request.to_line()?;
             let mut stdin = self.child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
             stdin.write_all(&line).await
         };
         sent.await.map_err(|error: io::Error| {
             Fault::new(
                 Blame::Host,
-                format!("the launcher of {} ended: {error}", request.argv.join(" ")),
+                format!("the launcher of a command ended: {error}"),
             )
         })?;
         Ok((Process::child(self.identity, self.child), self.output))
@@ -96,7 +94,7 @@ pub(crate) async fn started(mut output: pipe::Receiver) -> Result<(), Fault> {
     }
 }
 
-fn refusal(output: &[u8]) -> Option<String> {
+pub(crate) fn refusal(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     text.lines()
         .find_map(|line| line.strip_prefix(REFUSAL))
@@ -129,105 +127,68 @@ pub(crate) fn last_lines(output: &[u8], count: usize) -> Vec<String> {
         .collect()
 }
 
-/// Kills what a command has left when nobody waits for it any more.
-struct Session(Identity);
+/// Kills what a check has left when nobody waits for it any more.
+struct Session {
+    leader: Identity,
+    is_over: bool,
+}
 
 impl Drop for Session {
     fn drop(&mut self) {
-        Belongings {
-            session: Some(&self.0),
-            group: None,
-            user: None,
+        if !self.is_over {
+            Belongings::session(&self.leader).kill_now();
         }
-        .kill_now();
     }
-}
-
-/// Runs a command of the instance that changes something: it is recorded while it runs, and what
-/// an earlier agent has left of one is ended first.
-pub(crate) async fn run_hook(
-    instance: &Instance,
-    program: &Program,
-    what: &str,
-    argv: &[String],
-    timeout: Duration,
-    output: &Output,
-) -> Result<(), Fault> {
-    if let Some(left) = instance.record().hook {
-        Belongings {
-            session: Some(&left),
-            group: None,
-            user: None,
-        }
-        .kill()
-        .await?;
-    }
-    let request = program.request(argv)?;
-    let waiting = Waiting::spawn(&instance.host.settings)?;
-    instance.commit(|record| record.hook = Some(waiting.identity.clone()))?;
-    let finished = finish(waiting, &request, timeout, Some(output)).await;
-    // Its session has ended either way.
-    instance.note(|record| record.hook = None);
-    let finished = finished?.ok_or_else(|| {
-        Fault::new(
-            Blame::Deadline,
-            format!(
-                "{what} of {} took longer than {timeout:?}",
-                program.spec.package
-            ),
-        )
-    })?;
-    if finished.succeeded() {
-        return Ok(());
-    }
-    let message = format!("{what} of {} {}", program.spec.package, finished.exit);
-    Err(Fault::new(Blame::Program, message).with_evidence(finished.last_lines(20)))
 }
 
 /// Runs a command that only asks. `None`: it did not end in time.
 pub(crate) async fn run_check(
     settings: &Settings,
-    request: &LaunchRequest,
-    timeout: Duration,
-) -> Result<Option<Finished>, Fault> {
-    finish(Waiting::spawn(settings)?, request, timeout, None).await
-}
-
-async fn finish(
-    waiting: Waiting,
-    request: &LaunchRequest,
+    request: LaunchRequest,
     timeout: Duration,
     copy: Option<&Output>,
 ) -> Result<Option<Finished>, Fault> {
-    let session = Session(waiting.identity.clone());
-    let (mut process, mut pipe) = waiting.go(request).await?;
-    let mut output = Vec::new();
-    let running = async {
-        let mut open = true;
-        loop {
-            tokio::select! {
-                exit = process.ended() => return exit,
-                more = read(&mut pipe, &mut output, copy), if open => open = more,
-            }
-        }
+    let waiting = Waiting::spawn(settings)?;
+    let mut session = Session {
+        leader: waiting.identity.clone(),
+        is_over: false,
     };
-    let exit = tokio::time::timeout(timeout, running).await.ok();
-    if exit.is_some() {
-        let rest = async { while read(&mut pipe, &mut output, copy).await {} };
-        let _ = tokio::time::timeout(OUTPUT_GRACE, rest).await;
-    }
-    Belongings {
-        session: Some(&session.0),
-        group: None,
-        user: None,
-    }
-    .kill()
-    .await?;
+    let (mut process, pipe) = waiting.go(&Request::Become(request)).await?;
+    let (exit, output) = attend(process.ended(), pipe, timeout, copy).await;
+    Belongings::session(&session.leader).kill().await?;
+    session.is_over = true;
     let Some(exit) = exit else { return Ok(None) };
     match refusal(&output) {
         Some(why) if exit.code == Some(127) => Err(Fault::new(Blame::Program, why)),
         _ => Ok(Some(Finished { exit, output })),
     }
+}
+
+/// Waits for the end of a command, no longer than `timeout`, and reads what it says meanwhile: the
+/// end of that is returned, all of it goes to `copy`.
+pub(crate) async fn attend<T>(
+    ended: impl Future<Output = T>,
+    mut pipe: pipe::Receiver,
+    timeout: Duration,
+    copy: Option<&Output>,
+) -> (Option<T>, Vec<u8>) {
+    let mut output = Vec::new();
+    let running = async {
+        tokio::pin!(ended);
+        let mut open = true;
+        loop {
+            tokio::select! {
+                end = &mut ended => return end,
+                more = read(&mut pipe, &mut output, copy), if open => open = more,
+            }
+        }
+    };
+    let end = tokio::time::timeout(timeout, running).await.ok();
+    if end.is_some() {
+        let rest = async { while read(&mut pipe, &mut output, copy).await {} };
+        let _ = tokio::time::timeout(OUTPUT_GRACE, rest).await;
+    }
+    (end, output)
 }
 
 /// Reads once; false at the end.

@@ -2,18 +2,21 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use wright_model::{InstanceId, InstanceStatus};
-use wright_protocol::{Blame, Fault, Task, TaskAnswer};
+use wright_protocol::{Blame, Fault, TaskAnswer};
 
 use crate::{
     AgentError, ArchiveSource, Settings, durable,
     error::{host_fault, locked},
+    hook,
     instance::{Changes, Host, Instance},
     journal::Journal,
     once::{Effects, Order, Output, Tasks, Usage},
@@ -51,6 +54,7 @@ impl Executor {
             (layout.home().to_owned(), 0o711),
             (layout.agent(), 0o700),
             (layout.keys(), 0o700),
+            (layout.hooks(), 0o700),
             (layout.cache(), 0o700),
             (layout.packages(), 0o755),
             (layout.instances(), 0o711),
@@ -62,6 +66,7 @@ impl Executor {
         let journal = Journal::open(&journal).map_err(AgentError::io("read", &journal))?;
         let host = Arc::new(Host {
             is_root: rustix::process::geteuid().is_root(),
+            is_leaving: AtomicBool::new(false),
             changes: Changes::default(),
             layout,
             settings,
@@ -71,6 +76,10 @@ impl Executor {
             instances: Mutex::new(load(&host)?),
             host,
         });
+        shared.forget_hooks(&journal)?;
+        let packages = shared.host.layout.packages();
+        let tidied = shared.packages.tidy();
+        tidied.map_err(AgentError::io("clear", &packages))?;
         for instance in shared.all() {
             if let Err(fault) = supervise::resume(&instance).await {
                 instance.note(|record| record.last_error = fault.message);
@@ -108,8 +117,10 @@ impl Executor {
         self.tasks.effects().changes().await
     }
 
-    /// Lets go of all programs without stopping them: the agent is about to end.
+    /// Lets go of all programs and hooks without stopping them: the agent is about to end.
     pub fn detach(&self) {
+        let host = &self.tasks.effects().host;
+        host.is_leaving.store(true, Ordering::Relaxed);
         for instance in self.tasks.effects().all() {
             if let Some(supervisor) = instance.take_supervisor() {
                 supervisor.detach();
@@ -120,13 +131,12 @@ impl Executor {
 
 #[async_trait]
 impl Effects for Shared {
-    async fn perform(
-        self: Arc<Self>,
-        task: Task,
-        deadline: Option<Duration>,
-        output: Output,
-    ) -> TaskAnswer {
-        tasks::perform(self, task, deadline, output).await
+    async fn perform(self: Arc<Self>, order: Order, output: Output) -> TaskAnswer {
+        tasks::perform(self, order, output).await
+    }
+
+    fn settled(&self, key: &str) {
+        hook::forget(&self.host.layout, key);
     }
 
     fn statuses(&self) -> Vec<InstanceStatus> {
@@ -160,6 +170,20 @@ impl Effects for Shared {
 }
 
 impl Shared {
+    /// Forgets how hooks ended that nobody will ask for again.
+    fn forget_hooks(&self, journal: &Journal) -> Result<(), AgentError> {
+        let records: Vec<_> = self.all().iter().map(|i| i.record()).collect();
+        let runs = records.iter().filter_map(|r| r.running.as_ref());
+        let runs: Vec<_> = runs.map(|running| running.process.key()).collect();
+        let begun = records.iter().filter_map(|r| r.hook.as_ref());
+        let keys = journal
+            .unanswered()
+            .chain(begun.map(|hook| hook.key.as_str()))
+            .chain(runs.iter().map(String::as_str));
+        let layout = &self.host.layout;
+        hook::forget_but(layout, keys).map_err(AgentError::io("clear", &layout.hooks()))
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Instance>> {
         locked(&self.instances).values().cloned().collect()
     }

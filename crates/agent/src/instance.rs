@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub layout: Layout,
     /// Whether the agent is root, so that instances have users of their own.
     pub is_root: bool,
+    /// Whether the agent is about to end; what it has begun goes on.
+    pub is_leaving: AtomicBool,
     pub changes: Changes,
 }
 

@@ -1,5 +1,5 @@
 //! The small program between the agent and every command of an instance, and the agent's hand for
-//! work on packages.
+//! hooks and for work on packages.
 //!
 //! The agent starts it, records its process durably, and only then sends the [`Request`] to
 //! its standard input. It becomes the command (`exec`), so the recorded process is the command's.
@@ -21,7 +21,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 use serde::{Deserialize, Serialize};
 
-use crate::errand::Errand;
+use crate::{errand::Errand, keeper::Keep};
 
 /// What stands before the reason on the launcher's output when it could not run the command.
 pub(crate) const REFUSAL: &str = "wright launch: ";
@@ -35,6 +35,8 @@ pub(crate) const NOT_RUN: u8 = 127;
 pub(crate) enum Request {
     /// Become a command.
     Become(LaunchRequest),
+    /// Run a hook to its end and write down how it ended.
+    Keep(Keep),
     /// Do this and say how it went.
     Do(Errand),
 }
@@ -111,39 +113,17 @@ fn do_requested() -> Result<(), Refusal> {
         return Err(Refusal::Nobody);
     }
     match serde_json::from_str(&line).map_err(because("understand the request"))? {
-        Request::Become(request) => match becoming(request)? {},
+        Request::Become(request) => match becoming(&request)? {},
+        Request::Keep(keep) => keep.perform_as_child().map_err(because("keep a hook")),
         Request::Do(errand) => errand.perform_as_child().map_err(because("answer")),
     }
 }
 
-fn becoming(request: LaunchRequest) -> Result<Infallible, Refusal> {
+fn becoming(request: &LaunchRequest) -> Result<Infallible, Refusal> {
     for group in &request.groups {
         fs::write(group, "0").map_err(because(format!("join {}", group.display())))?;
     }
-    let allowed = getrlimit(Resource::Nofile);
-    let wanted = allowed
-        .maximum
-        .map_or(request.open_files, |most| request.open_files.min(most));
-    // Not worth failing for: the limit stays as it is.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(wanted),
-            ..allowed
-        },
-    );
-
-    let (program, arguments) = request
-        .argv
-        .split_first()
-        .ok_or_else(|| Refusal::Because("no program named".into()))?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(&request.env)
-        .stdin(Stdio::null());
-    command.current_dir(&request.directory);
+    let mut command = request.command().map_err(Refusal::Because)?;
     if let Some(path) = &request.log {
         let log =
             open_log(path, request.user).map_err(because(format!("write {}", path.display())))?;
@@ -152,12 +132,40 @@ fn becoming(request: LaunchRequest) -> Result<Infallible, Refusal> {
             .map_err(because("duplicate a file descriptor"))?;
         command.stdout(log).stderr(again);
     }
-    if let Some(user) = request.user {
-        // The supplementary groups go with the user.
-        command.gid(user).uid(user);
-    }
     let error = command.exec();
+    let program = command.get_program().to_string_lossy();
     Err(because(format!("run {program}"))(error))
+}
+
+impl LaunchRequest {
+    /// The command, with the limit of this process set to what it may have.
+    pub(crate) fn command(&self) -> Result<Command, String> {
+        let allowed = getrlimit(Resource::Nofile);
+        let wanted = allowed
+            .maximum
+            .map_or(self.open_files, |most| self.open_files.min(most));
+        // Not worth failing for: the limit stays as it is.
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(wanted),
+                ..allowed
+            },
+        );
+        let (program, arguments) = self.argv.split_first().ok_or("no program named")?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(&self.env)
+            .stdin(Stdio::null())
+            .current_dir(&self.directory);
+        if let Some(user) = self.user {
+            // The supplementary groups go with the user.
+            command.gid(user).uid(user);
+        }
+        Ok(command)
+    }
 }
 
 fn open_log(path: &std::path::Path, user: Option<u32>) -> io::Result<fs::File> {

@@ -36,6 +36,11 @@ impl Layout {
         self.agent().join("journal")
     }
 
+    /// How hooks ended, for as long as it is recorded nowhere else.
+    pub(crate) fn hooks(&self) -> PathBuf {
+        self.agent().join("hooks")
+    }
+
     /// Fetched archives.
     pub fn cache(&self) -> PathBuf {
         self.home.join("cache")

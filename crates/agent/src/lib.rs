@@ -21,8 +21,9 @@
 //! # Invariants
 //! - A task's key is in the journal before its effect begins, and its answer before it is sent; a
 //!   known key gets the recorded answer. The journal never holds what a task asked for.
-//! - Every effect can be done again after a crash. A hook that ended is recorded on its own and not
-//!   run again.
+//! - Every effect of its own can be done again after a crash. A hook is run once for its key: it
+//!   outlives an agent that is killed, and how it ended is on disk before anybody waits for it in
+//!   vain.
 //! - No program runs that is not recorded: it waits for its go until its process is on disk, and
 //!   ends if the agent dies before that.
 //! - Programs outlive the agent and are adopted by the next one.
@@ -38,21 +39,24 @@ mod errand;
 mod error;
 mod executor;
 mod expect;
+mod hook;
 mod instance;
 mod journal;
+mod keeper;
 mod launch;
 mod layout;
 mod logs;
 mod lookup;
 mod once;
+mod pace;
 mod process;
 mod program;
 mod record;
+mod server;
 mod session;
 mod settings;
 mod store;
 mod supervise;
-mod server;
 mod tasks;
 
 pub use daemon::run;

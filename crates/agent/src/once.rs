@@ -46,12 +46,10 @@ pub struct Usage {
 pub trait Effects: Send + Sync + 'static {
     /// Does a task. Dropped where it is cancelled or its time is over: whatever it has begun must
     /// then be ended, or be safe to do again.
-    async fn perform(
-        self: Arc<Self>,
-        task: Task,
-        deadline: Option<Duration>,
-        output: Output,
-    ) -> TaskAnswer;
+    async fn perform(self: Arc<Self>, order: Order, output: Output) -> TaskAnswer;
+
+    /// The answer to the task of this key is recorded: what was kept to find it again may go.
+    fn settled(&self, _key: &str) {}
 
     /// What is seen of every instance.
     fn statuses(&self) -> Vec<InstanceStatus>;
@@ -96,7 +94,7 @@ struct InFlight {
 pub struct Output(Arc<Mutex<mpsc::Sender<Vec<u8>>>>);
 
 impl Output {
-    fn new(sender: mpsc::Sender<Vec<u8>>) -> Self {
+    pub(crate) fn new(sender: mpsc::Sender<Vec<u8>>) -> Self {
         Output(Arc::new(Mutex::new(sender)))
     }
 
@@ -145,11 +143,14 @@ impl<E: Effects> Tasks<E> {
 
     /// Does a task, or waits for the one of the same key that is being done, or answers from the
     /// journal. Its output goes to `output`. The task goes on if the caller goes away.
+    ///
+    /// # Errors
+    /// The task's fault; of a step whose job another server has claimed since, that.
     pub async fn execute(&self, order: Order, output: mpsc::Sender<Vec<u8>>) -> TaskAnswer {
-        let known = locked(&self.shared.journal).answer(&order.key).cloned();
         if let Some(fence) = &order.fence {
             self.shared.admit(fence)?;
         }
+        let known = locked(&self.shared.journal).answer(&order.key).cloned();
         if let Some(answer) = known {
             return answer;
         }
@@ -198,7 +199,6 @@ impl<E: Effects> Tasks<E> {
     }
 }
 
-impl<E: Effects> Shared<E> {
 impl<E> Shared<E> {
     /// Remembers the highest claim of a job and refuses lower ones.
     fn admit(&self, fence: &Fence) -> Result<(), Fault> {
@@ -220,6 +220,7 @@ impl<E> Shared<E> {
     }
 }
 
+impl<E: Effects> Shared<E> {
     async fn perform(&self, order: Order, flight: &InFlight) -> TaskAnswer {
         let recorded = !order.task.is_repeatable();
         if recorded {
@@ -227,12 +228,17 @@ impl<E> Shared<E> {
             begun.map_err(|error| host_fault("write", &self.journal_path())(error))?;
         }
         let what = describe(&order.task);
+        let (key, deadline) = (order.key.clone(), order.deadline);
         let effects = self.effects.clone();
-        let effect = effects.perform(order.task, order.deadline, flight.output.clone());
-        let answer = limited(effect, &what, order.deadline, &flight.cancel).await;
-        if recorded && let Err(error) = locked(&self.journal).end(&order.key, &answer) {
-            // The effect stands; asked again, it is found done.
-            tracing::error!(%error, key = order.key, "cannot record an answer");
+        let effect = effects.perform(order, flight.output.clone());
+        let answer = limited(effect, &what, deadline, &flight.cancel).await;
+        if recorded {
+            let ended = locked(&self.journal).end(&key, &answer);
+            match ended {
+                Ok(()) => self.effects.settled(&key),
+                // The effect stands; asked again, it is found done.
+                Err(error) => tracing::error!(%error, key, "cannot record an answer"),
+            }
         }
         answer
     }

@@ -40,6 +40,11 @@ impl Identity {
             && stat(self.pid).is_some_and(|s| s.starttime == self.start && !is_dead(&s))
     }
 
+    /// Names it among all processes there ever were.
+    pub(crate) fn key(&self) -> String {
+        format!("{}/{}/{}", self.boot, self.pid, self.start)
+    }
+
     /// Whether its session, which has its number, can only be its own.
     fn owns_session(&self) -> bool {
         // The kernel gives a number to nobody else while a session of that number has members.
@@ -144,11 +149,24 @@ pub(crate) struct Belongings<'a> {
     pub(crate) session: Option<&'a Identity>,
     pub(crate) group: Option<&'a Group>,
     pub(crate) user: Option<u32>,
+    /// The keeper whose session does not count.
+    pub(crate) spare: Option<&'a Identity>,
 }
 
-impl Belongings<'_> {
-    /// The process ids, dead ones left out.
+impl<'a> Belongings<'a> {
+    /// The processes of one session.
+    pub(crate) fn session(leader: &'a Identity) -> Self {
+        Belongings {
+            session: Some(leader),
+            group: None,
+            user: None,
+            spare: None,
+        }
+    }
+
+    /// The process ids, dead ones and this process left out.
     fn members(&self) -> Vec<u32> {
+        let spare = self.spare.filter(|keeper| keeper.is_alive());
         let session = self.session.filter(|leader| leader.owns_session());
         let in_group = self.group.map(Group::members).unwrap_or_default();
         let processes = procfs::process::all_processes()
@@ -163,10 +181,10 @@ impl Belongings<'_> {
                         .is_some_and(|user| process.uid().is_ok_and(|owner| owner == user))
                 };
                 let pid = u32::try_from(stat.pid).ok()?;
-                let belongs = session.is_some_and(|s| i64::from(stat.session) == i64::from(s.pid))
-                    || in_group.contains(&pid)
-                    || of_user();
-                (belongs && !is_dead(&stat)).then_some(pid)
+                let is_in = |session: &Identity| i64::from(stat.session) == i64::from(session.pid);
+                let is_spared = pid == std::process::id() || spare.is_some_and(is_in);
+                let belongs = session.is_some_and(is_in) || in_group.contains(&pid) || of_user();
+                (belongs && !is_spared && !is_dead(&stat)).then_some(pid)
             })
             .collect()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wright_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, LastExit, Phase};
+use wright_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, LastExit, Operation, Phase};
 
 use crate::{backoff, process::Identity};
 
@@ -27,6 +27,25 @@ pub(crate) struct Running {
     pub package: Digest,
 }
 
+/// A hook that was begun, or is about to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BegunHook {
+    pub operation: Operation,
+    /// The package it is from.
+    pub package: Digest,
+    /// Under which it is run once.
+    pub key: String,
+    /// The process that runs it.
+    #[serde(flatten)]
+    pub keeper: Identity,
+}
+
+impl BegunHook {
+    pub(crate) fn is_stop(&self) -> bool {
+        self.operation == Operation::Stop
+    }
+}
+
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -39,8 +58,8 @@ pub(crate) struct Record {
     pub installed: BTreeSet<Digest>,
     pub desired: Desired,
     pub running: Option<Running>,
-    /// A hook that was begun and has not been seen to end.
-    pub hook: Option<Identity>,
+    /// A hook whose end is not recorded yet.
+    pub hook: Option<BegunHook>,
     /// Whether the package's `uninstall` is over and done.
     pub uninstalled: bool,
     pub phase: Phase,

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs::{self, File},
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -25,6 +25,9 @@ use crate::{
 
 /// An archive that was fetched but never installed is removed after this time.
 const UNUSED_KEPT: Duration = Duration::from_secs(86_400);
+
+/// How the names of packages end that are being removed.
+const GONE: &str = "gone";
 
 /// Where archives come from: the server, for a real agent.
 #[async_trait]
@@ -50,6 +53,17 @@ pub(crate) struct PackageStore {
     settings: Settings,
     source: Arc<dyn ArchiveSource>,
     locks: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Removes an unpacked package, which is whole or not there at every moment; it may be gone already.
+fn remove_package(directory: &Path) -> io::Result<()> {
+    let gone = directory.with_extension(GONE);
+    durable::remove(&gone)?;
+    match fs::rename(directory, &gone) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => durable::remove(&gone),
+    }
 }
 
 /// Removes a half-made file unless it was put where it belongs.
@@ -145,14 +159,25 @@ impl PackageStore {
         }
     }
 
+    /// Removes what an agent that was killed has left of packages it was removing.
+    pub(crate) fn tidy(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.layout.packages())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == GONE) {
+                durable::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes those of the candidates that are not in use, and archives nobody came for.
     pub(crate) async fn sweep(&self, candidates: BTreeSet<Digest>, used: &BTreeSet<Digest>) {
         for digest in candidates.difference(used) {
             let _guard = self.lock(digest).await;
-            for path in [self.layout.package(digest), self.layout.archive(digest)] {
-                if let Err(error) = durable::remove(&path) {
-                    tracing::warn!(%error, path = %path.display(), "cannot remove what nobody uses");
-                }
+            let (package, archive) = (self.layout.package(digest), self.layout.archive(digest));
+            let removed = remove_package(&package).and_then(|()| durable::remove(&archive));
+            if let Err(error) = removed {
+                tracing::warn!(%error, %digest, "cannot remove what nobody uses");
             }
             locked(&self.locks).remove(digest);
         }

@@ -17,21 +17,17 @@ use crate::{
     cgroup::Group,
     check::{self, Reply},
     command::{self, Waiting},
+    hook::{self, Hook},
     instance::Instance,
+    launch::Request,
     logs,
     once::Output,
+    pace::Pace,
     process::{self, Belongings, Process},
     program::Program,
-    record::{Desired, Running},
+    record::{BegunHook, Desired, Running},
 };
 
-/// Checks while a program starts: the first ones close together, because most start at once.
-const FIRST_CHECK: Duration = Duration::from_millis(50);
-const SLOWEST_FIRST_CHECK: Duration = Duration::from_millis(500);
-/// So many bad checks in a row make a ready program unready.
-const BAD_CHECKS: u32 = 3;
-/// A bad check of a ready program is repeated after this time.
-const CHECK_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_AT_LOG: Duration = Duration::from_secs(10);
 
 /// The task that keeps one program running.
@@ -52,6 +48,22 @@ impl Supervisor {
     pub(crate) fn begin(instance: Arc<Instance>, program: Arc<Program>, begin: Begin) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(supervise(instance, program, begin, stop.clone()));
+        Supervisor { stop, task }
+    }
+
+    /// Goes on stopping what an earlier agent began to stop; `None`: the program has ended.
+    fn stopping(instance: Arc<Instance>, found: Option<Process>) -> Self {
+        let task = tokio::spawn(async move {
+            match (found, instance.program()) {
+                (Some(mut process), Ok(program)) => end(&instance, &program, &mut process).await,
+                _ => {
+                    hook::outlast_stop(&instance).await;
+                    kill_all(&instance).await?;
+                    ended(&instance)
+                }
+            }
+        });
+        let stop = CancellationToken::new();
         Supervisor { stop, task }
     }
 
@@ -93,7 +105,7 @@ pub(crate) async fn spawn(instance: &Instance, program: &Program) -> Result<Proc
         record.running = Some(running);
         record.enter(Phase::Starting);
     })?;
-    let (mut process, output) = waiting.go(&request).await?;
+    let (mut process, output) = waiting.go(&Request::Become(request)).await?;
     match command::started(output).await {
         Ok(()) => Ok(process),
         Err(fault) => {
@@ -104,7 +116,7 @@ pub(crate) async fn spawn(instance: &Instance, program: &Program) -> Result<Proc
     }
 }
 
-/// Everything that belongs to an instance now.
+/// Ends everything that belongs to an instance now, but a hook that runs.
 pub(crate) async fn kill_all(instance: &Instance) -> Result<(), Fault> {
     let record = instance.record();
     let group = instance.group();
@@ -113,6 +125,7 @@ pub(crate) async fn kill_all(instance: &Instance) -> Result<(), Fault> {
         session,
         group: Some(&group),
         user: record.user,
+        spare: record.hook.as_ref().map(|hook| &hook.keeper),
     }
     .kill()
     .await
@@ -207,17 +220,16 @@ fn describe_end(
 async fn end(instance: &Instance, program: &Program, process: &mut Process) -> Result<(), Fault> {
     let operation = program.manifest.operation(Operation::Stop);
     let timeout = operation.timeout.duration();
+    let run = process.identity.key();
     match operation.action {
-        Action::Command(argv) => {
-            let asked = command::run_hook(
-                instance,
-                program,
-                "stop",
-                &argv,
-                timeout,
-                &Output::nowhere(),
-            )
-            .await;
+        Action::Command(_) => {
+            let asked = match Hook::of(program, Operation::Stop, &run) {
+                Some(hook) => {
+                    hook.run(instance, program, &Output::nowhere(), |_| {})
+                        .await
+                }
+                None => Ok(()),
+            };
             if let Err(fault) = asked {
                 instance.note(|record| record.last_error = fault.message);
             }
@@ -239,27 +251,23 @@ async fn end(instance: &Instance, program: &Program, process: &mut Process) -> R
 /// Records that nothing runs any more.
 pub(crate) fn ended(instance: &Instance) -> Result<(), Fault> {
     instance.group().remove();
+    let run = instance.record().running;
     instance.commit(|record| {
         record.running = None;
+        record.hook.take_if(|hook| hook.is_stop());
         record.desired = Desired::Stopped;
         record.enter(Phase::Stopped);
-    })
+    })?;
+    if let Some(run) = run {
+        hook::forget(&instance.host.layout, &run.process.key());
+    }
+    Ok(())
 }
 
 /// Takes up what an earlier agent has left: adopts a program that runs, starts one that should
 /// run, ends one that should not.
 pub(crate) async fn resume(instance: &Arc<Instance>) -> Result<(), Fault> {
     let record = instance.record();
-    if let Some(hook) = &record.hook {
-        Belongings {
-            session: Some(hook),
-            group: None,
-            user: None,
-        }
-        .kill()
-        .await?;
-        instance.note(|record| record.hook = None);
-    }
     let found = match &record.running {
         Some(running) => Process::adopt(&running.process).map_err(|error| {
             Fault::new(
@@ -270,7 +278,11 @@ pub(crate) async fn resume(instance: &Arc<Instance>) -> Result<(), Fault> {
         None => None,
     };
     if record.desired == Desired::Stopped {
-        if record.running.is_some() || record.phase != Phase::Installed {
+        let stop_left = record.hook.as_ref().is_some_and(BegunHook::is_stop);
+        if found.is_some() || stop_left {
+            let supervisor = Supervisor::stopping(instance.clone(), found);
+            instance.supervised_by(supervisor);
+        } else if record.running.is_some() || record.phase != Phase::Installed {
             kill_all(instance).await?;
             ended(instance)?;
         }
@@ -300,12 +312,11 @@ pub(crate) async fn resume(instance: &Arc<Instance>) -> Result<(), Fault> {
 async fn probe(instance: &Instance, program: &Program) -> Infallible {
     let probe = &program.spec.ready;
     let settings = &instance.host.settings;
-    let mut delay = FIRST_CHECK;
-    let mut bad = 0;
+    let was_ready = matches!(instance.record().phase, Phase::Ready | Phase::Unready);
+    let mut pace = Pace::new(probe, was_ready);
     loop {
         let answer = check::ask(settings, program, &probe.check, probe.timeout.duration()).await;
         let said = answer.and_then(Reply::verdict);
-        let mut is_ready = matches!(instance.record().phase, Phase::Ready | Phase::Unready);
         let line = said.as_ref().unwrap_or_else(|why| why).clone();
         // Only a change is worth waking those who watch.
         if instance.watch().borrow().last_check != line {
@@ -313,33 +324,21 @@ async fn probe(instance: &Instance, program: &Program) -> Infallible {
         }
         match said {
             Ok(_) => {
-                (bad, is_ready) = (0, true);
+                pace.good();
                 instance.note(|record| {
                     record.enter(Phase::Ready);
                     record.flapping =
                         backoff::is_flapping(&mut record.recent_restarts, Timestamp::now());
                 });
             }
-            Err(why) => {
-                bad += 1;
-                if is_ready && bad >= BAD_CHECKS {
-                    instance.note(|record| {
-                        record.enter(Phase::Unready);
-                        record.last_error = why;
-                    });
-                }
-            }
+            Err(why) if pace.bad() => instance.note(|record| {
+                record.enter(Phase::Unready);
+                record.last_error = why;
+            }),
+            Err(_) => {}
         }
-        let every = probe.every.duration();
-        let wait = match is_ready {
-            false => {
-                delay = (delay * 3 / 2).min(SLOWEST_FIRST_CHECK);
-                delay
-            }
-            true if (1..BAD_CHECKS).contains(&bad) => every.min(CHECK_AGAIN),
-            true => every.mul_f64(rand::random_range(0.9..1.1)),
-        };
-        sleep(wait).await;
+        // Not all instances of a host at once.
+        sleep(pace.wait().mul_f64(rand::random_range(0.9..1.1))).await;
     }
 }
 

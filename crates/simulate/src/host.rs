@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
-use wright_agent::{Effects, Output, Usage};
+use wright_agent::{Effects, Order, Output, Usage};
 use wright_model::{Check, CheckKind, Digest, InstanceId, InstanceStatus, Name, Phase};
 use wright_protocol::{Answer, Blame, Fault, Observation, Task, TaskAnswer};
 
@@ -250,13 +250,8 @@ fn expected(check: &CheckKind) -> Option<Observation> {
 
 #[async_trait]
 impl Effects for SimulatedHost {
-    async fn perform(
-        self: Arc<Self>,
-        task: Task,
-        _deadline: Option<Duration>,
-        _output: Output,
-    ) -> TaskAnswer {
-        match task {
+    async fn perform(self: Arc<Self>, order: Order, _output: Output) -> TaskAnswer {
+        match order.task {
             Task::Fetch { package } => {
                 let nth = self.fetched.fetch_add(1, Ordering::Relaxed);
                 let subject = package.to_string();

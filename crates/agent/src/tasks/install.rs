@@ -1,24 +1,30 @@
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use wright_model::{InstanceId, InstanceSpec, Operation, PackageId};
-use wright_package::{Action, Manifest};
+use wright_package::Manifest;
 use wright_protocol::{Blame, Fault, TaskAnswer};
 
 use super::{run, said};
 use crate::{
-    command,
     durable::{self, Owner},
     error::{host_fault, package_fault},
     executor::Shared,
+    hook::{self, Hook},
     instance::{Host, Instance},
     once::Output,
     program::Program,
+    record::Record,
 };
 
 /// Unpacks the package and runs its `install`, beside what runs now.
-pub(super) async fn install(shared: &Shared, spec: &InstanceSpec, output: &Output) -> TaskAnswer {
+pub(super) async fn install(
+    shared: &Shared,
+    spec: &InstanceSpec,
+    key: &str,
+    output: &Output,
+) -> TaskAnswer {
     let (instance, _work) = take(shared, &spec.id).await?;
-    let prepared = prepare(shared, &instance, spec, output).await;
+    let prepared = prepare(shared, &instance, spec, key, output).await;
     if prepared.is_err() {
         undo(shared, &instance, &spec.package).await;
     }
@@ -47,6 +53,7 @@ async fn prepare(
     shared: &Shared,
     instance: &Instance,
     spec: &InstanceSpec,
+    key: &str,
     output: &Output,
 ) -> TaskAnswer {
     let package = &spec.package;
@@ -60,14 +67,13 @@ async fn prepare(
     let program = Program::new(instance, spec, spec.digest(), manifest);
     directories(&shared.host, instance, program.runs_as())?;
     if !instance.record().installed.contains(&package.digest) {
-        let operation = program.manifest.operation(Operation::Install);
-        if let Action::Command(argv) = operation.action {
-            let timeout = operation.timeout.duration();
-            command::run_hook(instance, &program, "install", &argv, timeout, output).await?;
-        }
-        instance.commit(|record| {
+        let done = |record: &mut Record| {
             record.installed.insert(package.digest);
-        })?;
+        };
+        match Hook::of(&program, Operation::Install, key) {
+            Some(hook) => hook.run(instance, &program, output, done).await?,
+            None => instance.commit(done)?,
+        }
     }
     Ok(said(format!("{package} is installed as {}", instance.id)))
 }
@@ -152,21 +158,26 @@ async fn remove(shared: &Shared, instance: &Arc<Instance>) -> Result<(), Fault> 
 }
 
 /// Stops it, runs the package's `uninstall`, removes directory and user.
-pub(super) async fn uninstall(shared: &Shared, id: &InstanceId, output: &Output) -> TaskAnswer {
+pub(super) async fn uninstall(
+    shared: &Shared,
+    id: &InstanceId,
+    key: &str,
+    output: &Output,
+) -> TaskAnswer {
     let Some(instance) = shared.find(id) else {
         return Ok(said(format!("{id} is not here")));
     };
     let _work = instance.work.lock().await;
     run::stop_now(&instance).await?;
+    hook::end_left(&instance).await?;
     if !instance.record().uninstalled
         && let Ok(program) = instance.program()
     {
-        let operation = program.manifest.operation(Operation::Uninstall);
-        if let Action::Command(argv) = operation.action {
-            let timeout = operation.timeout.duration();
-            command::run_hook(&instance, &program, "uninstall", &argv, timeout, output).await?;
+        let done = |record: &mut Record| record.uninstalled = true;
+        match Hook::of(&program, Operation::Uninstall, key) {
+            Some(hook) => hook.run(&instance, &program, output, done).await?,
+            None => instance.commit(done)?,
         }
-        instance.commit(|record| record.uninstalled = true)?;
     }
     crate::supervise::kill_all(&instance).await?;
     remove(shared, &instance).await?;
@@ -174,11 +185,11 @@ pub(super) async fn uninstall(shared: &Shared, id: &InstanceId, output: &Output)
 }
 
 /// Removes everything the agent has made.
-pub(super) async fn clear(shared: &Shared, output: &Output) -> TaskAnswer {
+pub(super) async fn clear(shared: &Shared, key: &str, output: &Output) -> TaskAnswer {
     let instances = shared.all();
     let count = instances.len();
     let each = instances.iter().map(|instance| async {
-        let done = uninstall(shared, &instance.id, output).await;
+        let done = uninstall(shared, &instance.id, key, output).await;
         if let Err(fault) = done {
             // The host is given back: a package that cannot clean up does not keep it.
             tracing::warn!(instance = %instance.id, %fault, "uninstall failed");

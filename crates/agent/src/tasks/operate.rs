@@ -6,8 +6,8 @@ use wright_protocol::{Answer, Blame, Fault, TaskAnswer};
 
 use super::{run, said, watch};
 use crate::{
-    command, durable, errand::Errand, error::host_fault, executor::Shared, instance::Instance,
-    logs, once::Output,
+    command, durable, errand::Errand, error::host_fault, executor::Shared, hook::Hook,
+    instance::Instance, logs, once::Output,
 };
 
 /// One of the operations that a person may ask for.
@@ -15,6 +15,7 @@ pub(super) async fn operate(
     shared: &Shared,
     id: &InstanceId,
     operation: Operation,
+    key: &str,
     output: &Output,
 ) -> TaskAnswer {
     if operation == Operation::Stop {
@@ -27,11 +28,11 @@ pub(super) async fn operate(
         Operation::Checksum => checksum(shared, &instance, output).await,
         Operation::Restart => {
             let _work = instance.work.lock().await;
-            restart(shared, &instance, output).await
+            restart(shared, &instance, key, output).await
         }
         Operation::Diskclear => {
             let _work = instance.work.lock().await;
-            diskclear(&instance, output).await
+            diskclear(&instance, key, output).await
         }
         Operation::Install | Operation::Uninstall | Operation::Stop => Err(Fault::new(
             Blame::Request,
@@ -40,13 +41,16 @@ pub(super) async fn operate(
     }
 }
 
-async fn restart(shared: &Shared, instance: &Arc<Instance>, output: &Output) -> TaskAnswer {
+async fn restart(
+    shared: &Shared,
+    instance: &Arc<Instance>,
+    key: &str,
+    output: &Output,
+) -> TaskAnswer {
     let program = instance.program()?;
-    let own = program.manifest.operation(Operation::Restart);
-    match own.action {
-        Action::Command(argv) if instance.is_supervised() => {
-            let timeout = own.timeout.duration();
-            command::run_hook(instance, &program, "restart", &argv, timeout, output).await?;
+    match Hook::of(&program, Operation::Restart, key) {
+        Some(hook) if instance.is_supervised() => {
+            hook.run(instance, &program, output, |_| {}).await?;
             Ok(said(format!("{} is restarted", instance.id)))
         }
         _ => {
@@ -56,20 +60,14 @@ async fn restart(shared: &Shared, instance: &Arc<Instance>, output: &Output) -> 
     }
 }
 
-async fn diskclear(instance: &Instance, output: &Output) -> TaskAnswer {
+async fn diskclear(instance: &Instance, key: &str, output: &Output) -> TaskAnswer {
     let program = instance.program()?;
-    let own = program.manifest.operation(Operation::Diskclear);
-    match own.action {
-        Action::Command(argv) => {
-            let timeout = own.timeout.duration();
-            command::run_hook(instance, &program, "diskclear", &argv, timeout, output).await?;
+    if let Some(hook) = Hook::of(&program, Operation::Diskclear, key) {
+        hook.run(instance, &program, output, |_| {}).await?;
+    } else if let Action::Clear(paths) = program.manifest.operation(Operation::Diskclear).action {
+        for path in paths {
+            empty(&instance.dirs.home.join(&path), &instance.dirs.output_log())?;
         }
-        Action::Clear(paths) => {
-            for path in paths {
-                empty(&instance.dirs.home.join(&path), &instance.dirs.output_log())?;
-            }
-        }
-        _ => {}
     }
     logs::remove_rotated(&instance.dirs).map_err(host_fault("clear", &instance.dirs.log))?;
     Ok(said(format!(
@@ -94,8 +92,20 @@ async fn checksum(shared: &Shared, instance: &Instance, output: &Output) -> Task
     let program = instance.program()?;
     let own = program.manifest.operation(Operation::Checksum);
     if let Action::Command(argv) = own.action {
-        let timeout = own.timeout.duration();
-        command::run_hook(instance, &program, "checksum", &argv, timeout, output).await?;
+        let (what, timeout) = (argv.join(" "), own.timeout.duration());
+        let request = program.request(&argv)?;
+        let settings = &shared.host.settings;
+        match command::run_check(settings, request, timeout, Some(output)).await? {
+            Some(finished) if finished.succeeded() => {}
+            Some(finished) => {
+                let fault = Fault::new(Blame::Program, format!("`{what}` {}", finished.exit));
+                return Err(fault.with_evidence(finished.last_lines(20)));
+            }
+            None => {
+                let message = format!("`{what}` took longer than {timeout:?}");
+                return Err(Fault::new(Blame::Deadline, message));
+            }
+        }
     }
     let digest = program.spec.package.digest;
     let (directory, archive) = (

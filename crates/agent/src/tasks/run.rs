@@ -28,7 +28,8 @@ pub(super) async fn start_now(shared: &Shared, instance: &Arc<Instance>) -> Task
         .as_ref()
         .is_some_and(|running| running.spec == program.digest);
     // One that waits for its back-off is started anew at once: somebody asks for it.
-    if same && instance.is_supervised() && record.phase != Phase::Backoff {
+    let is_to_run = record.desired == Desired::Running && record.phase != Phase::Backoff;
+    if same && is_to_run && instance.is_supervised() {
         return Ok(said(format!("{} runs already", instance.id)));
     }
     let before = instance.uses();

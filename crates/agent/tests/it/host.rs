@@ -41,6 +41,12 @@ pub struct Shelf {
     directory: PathBuf,
 }
 
+impl Shelf {
+    pub fn in_directory(directory: PathBuf) -> Arc<Self> {
+        Arc::new(Shelf { directory })
+    }
+}
+
 #[async_trait]
 impl ArchiveSource for Shelf {
     async fn open(&self, digest: &Digest) -> Result<Archive, Fault> {
@@ -60,6 +66,14 @@ impl ArchiveSource for Shelf {
     }
 }
 
+/// The settings of an agent with this directory.
+pub fn settings(home: PathBuf, uid_base: u32) -> Settings {
+    let mut settings = Settings::new(home, "h1".parse().unwrap(), [127, 0, 0, 1].into());
+    settings.uid_base = Some(uid_base);
+    settings.launcher = vec![env!("CARGO_BIN_EXE_wright-launch").into()];
+    settings
+}
+
 pub struct TestHost {
     pub scratch: TempDir,
     pub settings: Settings,
@@ -77,9 +91,7 @@ impl TestHost {
     }
 
     pub async fn in_directory(scratch: TempDir, home: PathBuf) -> Self {
-        let mut settings = Settings::new(&home, "h1".parse().unwrap(), [127, 0, 0, 1].into());
-        settings.uid_base = Some(uid_base());
-        settings.launcher = vec![env!("CARGO_BIN_EXE_wright-launch").into()];
+        let settings = settings(home, uid_base());
         let key = PrivateKey::generate();
         let keys = settings.layout().keys();
         fs::create_dir_all(&keys).unwrap();
@@ -97,9 +109,7 @@ impl TestHost {
     }
 
     async fn open(&mut self) {
-        let shelf = Arc::new(Shelf {
-            directory: self.shelf(),
-        });
+        let shelf = Shelf::in_directory(self.shelf());
         self.executor = Some(Executor::open(self.settings.clone(), shelf).await.unwrap());
     }
 
@@ -164,6 +174,7 @@ impl TestHost {
             key: key.to_owned(),
             task,
             deadline: Some(PATIENCE),
+            fence: None,
         };
         let (output, mut unread) = mpsc::channel(16);
         let reader = tokio::spawn(async move { while unread.recv().await.is_some() {} });
@@ -174,7 +185,6 @@ impl TestHost {
 
     pub async fn install(&self, spec: &InstanceSpec) -> TaskAnswer {
         self.act(Task::Install {
-            fence: None,
             spec: Box::new(spec.clone()),
         })
         .await

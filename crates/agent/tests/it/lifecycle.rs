@@ -296,3 +296,14 @@ async fn an_update_that_is_taken_back_does_not_install_again() {
     assert_eq!(count(&host), 2, "each package's hook once");
     assert_eq!(names(&host.layout().packages()), [old.digest.to_string()]);
 }
+
+#[tokio::test]
+async fn what_was_left_of_a_package_that_was_being_removed_is_removed() {
+    let mut host = TestHost::new().await;
+    host.leave();
+    let left = host.layout().packages().join("0123.gone");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("package.toml"), "").unwrap();
+    host.come_back().await;
+    assert!(names(&host.layout().packages()).is_empty());
+}

@@ -6,6 +6,7 @@
 mod errand;
 mod faults;
 mod host;
+mod killed;
 mod lifecycle;
 mod session;
 mod supervision;
