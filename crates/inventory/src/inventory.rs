@@ -49,10 +49,8 @@ impl Inventory {
         kind: &str,
         name: &str,
     ) -> Result<Option<T>, InventoryError> {
-        self.get(kind, name)
-            .await?
-            .map(Resource::body_as)
-            .transpose()
+        let entry = self.store.get(resource::key(kind, name).as_bytes()).await?;
+        entry.as_ref().map(resource::read_body).transpose()
     }
 
     /// All resources of a kind at one revision, by name.
@@ -106,11 +104,8 @@ impl Inventory {
     /// # Errors
     /// Where the store fails, or a body is not a `T`.
     pub async fn list_as<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, InventoryError> {
-        self.list(kind)
-            .await?
-            .into_iter()
-            .map(Resource::body_as)
-            .collect()
+        let named = self.list_named_as(kind).await?;
+        Ok(named.into_iter().map(|(_, body)| body).collect())
     }
 
     /// The names and bodies of all resources of a kind, by name.
@@ -121,8 +116,13 @@ impl Inventory {
         &self,
         kind: &str,
     ) -> Result<Vec<(String, T)>, InventoryError> {
-        let named = |resource: Resource| Ok((resource.name.clone(), resource.body_as()?));
-        self.list(kind).await?.into_iter().map(named).collect()
+        let mut named = Vec::new();
+        let read = |entry: Entry| {
+            let body = resource::read_body(&entry);
+            named.push(body.map(|body| (resource::name_in(&entry.key), body)));
+        };
+        self.read(resource::kind_range(kind), read).await?;
+        named.into_iter().collect()
     }
 
     /// Writes a resource, whatever was there.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 use wright_store::{Entry, Operation, Range, Revision};
 
@@ -44,11 +44,38 @@ pub struct Past {
 
 /// What is stored under a resource's key.
 #[derive(Debug, Serialize, Deserialize)]
-struct Stored {
+struct Stored<B> {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
-    body: Value,
+    body: B,
     updated_at: Timestamp,
+}
+
+/// A [`Past`] as it is written.
+#[derive(Debug, Serialize)]
+struct Written<'a> {
+    at: Timestamp,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: &'a BTreeMap<String, String>,
+    body: &'a RawValue,
+}
+
+/// A resource's body, read from its entry without a look at what else is there.
+pub(crate) fn read_body<T: DeserializeOwned>(entry: &Entry) -> Result<T, InventoryError> {
+    #[derive(Deserialize)]
+    struct Body<T> {
+        body: T,
+    }
+    let what = || String::from_utf8_lossy(&entry.key);
+    let read = serde_json::from_slice(&entry.value);
+    let Body { body } = read.map_err(|error| shape(what().trim_start_matches("r/"))(error))?;
+    Ok(body)
+}
+
+/// The name of the resource under a key.
+pub(crate) fn name_in(key: &[u8]) -> String {
+    let key = String::from_utf8_lossy(key);
+    key.splitn(3, '/').nth(2).unwrap_or_default().to_owned()
 }
 
 impl Resource {
@@ -63,7 +90,8 @@ impl Resource {
     /// Reads a resource from its entry.
     pub(crate) fn from_entry(entry: &Entry) -> Result<Self, InventoryError> {
         let key = String::from_utf8_lossy(&entry.key).into_owned();
-        let stored: Stored = serde_json::from_slice(&entry.value).map_err(shape(key.clone()))?;
+        let stored: Stored<Value> =
+            serde_json::from_slice(&entry.value).map_err(shape(key.clone()))?;
         let mut parts = key.splitn(3, '/').skip(1);
         let mut part = || parts.next().unwrap_or_default().to_owned();
         let (kind, name) = (part(), part());
@@ -90,7 +118,7 @@ pub struct Put {
     kind: String,
     name: String,
     labels: BTreeMap<String, String>,
-    body: Value,
+    body: Box<RawValue>,
 }
 
 impl Put {
@@ -105,7 +133,8 @@ impl Put {
     ) -> Result<Self, InventoryError> {
         check(kind)?;
         check(name)?;
-        let body = serde_json::to_value(body).map_err(shape(format!("{kind}/{name}")))?;
+        let body =
+            serde_json::value::to_raw_value(body).map_err(shape(format!("{kind}/{name}")))?;
         Ok(Put {
             kind: kind.to_owned(),
             name: name.to_owned(),
@@ -133,10 +162,10 @@ impl Put {
     pub fn operations(self) -> Result<Vec<Operation>, InventoryError> {
         let now = Timestamp::now();
         let what = format!("{}/{}", self.kind, self.name);
-        let past = Past {
+        let past = Written {
             at: now,
-            labels: self.labels.clone(),
-            body: Some(self.body.clone()),
+            labels: &self.labels,
+            body: &self.body,
         };
         let past = serde_json::to_vec(&past).map_err(shape(what.clone()))?;
         let stored = Stored {
