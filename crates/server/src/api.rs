@@ -32,7 +32,7 @@ pub struct UpRequest {
 pub struct UpAnswer {
     /// The job; `None` where nothing is to be done.
     pub job: Option<JobId>,
-    /// What it does.
+    /// What it does, without its steps: they are the job's.
     pub plan: Plan,
 }
 

@@ -204,7 +204,9 @@ async fn start(settings: &Settings) -> Result<Server, ServerError> {
         shelf::archives(library.clone()),
         FleetSettings::default(),
     );
+    let specs = Arc::new(records::Specs::new(store.clone()));
     let hands = Arc::new(Hands {
+        specs: specs.clone(),
         store: store.clone(),
         inventory: inventory.clone(),
         fleet: fleet.clone(),
@@ -225,6 +227,7 @@ async fn start(settings: &Settings) -> Result<Server, ServerError> {
         vault,
         engine.clone(),
         fleet.clone(),
+        specs,
     ));
     let rooms = Arc::new(Rooms {
         store: store.clone(),

@@ -1,6 +1,9 @@
 //! What the control plane records, by its type: instances, hosts, sites, packages, specifications.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use serde::{Deserialize, Serialize};
 use wright_inventory::{Inventory, InventoryError, Put};
@@ -109,31 +112,78 @@ fn spec_key(digest: Digest) -> String {
     format!("spec/{digest}")
 }
 
-/// A specification by its digest.
-pub async fn spec(store: &SharedStore, digest: Digest) -> Result<Option<InstanceSpec>, StoreError> {
-    let entry = store.get(spec_key(digest).as_bytes()).await?;
-    let read = |entry: wright_store::Entry| {
-        serde_json::from_slice(&entry.value)
-            .map_err(|error| StoreError::Engine(format!("spec/{digest}: {error}")))
-    };
-    entry.map(read).transpose()
+/// How many specifications are remembered.
+const REMEMBERED: usize = 16_384;
+
+/// Specifications by their digests. They never change, so those that a plan has just made, or that a
+/// step has asked for, are remembered.
+pub struct Specs {
+    store: SharedStore,
+    remembered: Mutex<HashMap<Digest, Arc<InstanceSpec>>>,
 }
 
-/// Puts specifications where verbs find them.
-pub async fn put_specs<'a>(
-    store: &SharedStore,
-    specs: impl Iterator<Item = &'a InstanceSpec>,
-) -> Result<(), StoreError> {
-    let mut operations = Vec::new();
-    for spec in specs {
-        let value =
-            serde_json::to_vec(spec).map_err(|error| StoreError::Engine(error.to_string()))?;
-        operations.push(Operation::put(spec_key(spec.digest()), value));
+impl Specs {
+    /// Those of this store.
+    pub fn new(store: SharedStore) -> Self {
+        Specs {
+            store,
+            remembered: Mutex::default(),
+        }
     }
-    for chunk in operations.chunks(wright_store::MAX_OPERATIONS) {
-        store.commit(Vec::new(), chunk.to_vec()).await?;
+
+    /// Held for a few instructions.
+    fn remembered(&self) -> MutexGuard<'_, HashMap<Digest, Arc<InstanceSpec>>> {
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
-    Ok(())
+
+    fn remember(&self, digest: Digest, spec: Arc<InstanceSpec>) {
+        let mut remembered = self.remembered();
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(digest, spec);
+    }
+
+    /// One of them.
+    pub async fn get(&self, digest: Digest) -> Result<Option<Arc<InstanceSpec>>, StoreError> {
+        let known = self.remembered().get(&digest).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let Some(entry) = self.store.get(spec_key(digest).as_bytes()).await? else {
+            return Ok(None);
+        };
+        let spec: InstanceSpec = serde_json::from_slice(&entry.value)
+            .map_err(|error| StoreError::Engine(format!("spec/{digest}: {error}")))?;
+        let spec = Arc::new(spec);
+        self.remember(digest, spec.clone());
+        Ok(Some(spec))
+    }
+
+    /// Puts specifications where verbs find them.
+    pub async fn put<'a>(
+        &self,
+        specs: impl Iterator<Item = &'a InstanceSpec>,
+    ) -> Result<(), StoreError> {
+        let (mut operations, mut kept) = (Vec::new(), Vec::new());
+        for spec in specs {
+            let value =
+                serde_json::to_vec(spec).map_err(|error| StoreError::Engine(error.to_string()))?;
+            // The digest is that of these very bytes.
+            let digest = Digest::of(&value);
+            operations.push(Operation::put(spec_key(digest), value));
+            kept.push((digest, Arc::new(spec.clone())));
+        }
+        for chunk in operations.chunks(wright_store::MAX_OPERATIONS) {
+            self.store.commit(Vec::new(), chunk.to_vec()).await?;
+        }
+        for (digest, spec) in kept {
+            self.remember(digest, spec);
+        }
+        Ok(())
+    }
 }
 
 /// The longest piece of a bundle that is one value of the store.

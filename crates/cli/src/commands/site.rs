@@ -26,7 +26,7 @@ pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> 
             detach,
             report,
         } => up(&context, &file, yes, detach, report.as_deref()).await,
-        SiteCommand::Down { site, yes } => down(&context, &site, yes).await,
+        SiteCommand::Down { site, yes, detach } => down(&context, &site, yes, detach).await,
         SiteCommand::Status { site } => {
             let status: SiteStatus = context.client.get(&format!("/sites/{site}")).await?;
             output::print(context.format, &status, tree)
@@ -52,6 +52,9 @@ pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> 
     }
 }
 
+/// A plan without its steps.
+const BRIEF: &str = "/plans?steps=false";
+
 fn collect(file: &Path) -> Result<Bundle, Failure> {
     wright_site::bundle::collect(file).map_err(|findings| {
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -64,7 +67,10 @@ fn collect(file: &Path) -> Result<Bundle, Failure> {
 
 async fn plan(context: &Context, file: &Path, graph: Option<GraphFormat>) -> Result<(), Failure> {
     let bundle = collect(file)?;
-    let plan: Plan = context.client.post("/plans", &bundle).await?;
+    // Only programs look at every step.
+    let whole = graph.is_none() && context.format != Format::Table;
+    let path = if whole { "/plans" } else { BRIEF };
+    let plan: Plan = context.client.post(path, &bundle).await?;
     if let Some(format) = graph {
         let topology = &plan.topology;
         output::say(&match format {
@@ -112,7 +118,7 @@ fn shown(plan: &Plan) -> String {
         "site {}: {create} to create, {change} to change, {moved} to move, {remove} to remove, {keep} left as they are",
         style(&plan.site).bold()
     );
-    if plan.steps.is_empty() {
+    if plan.step_count == 0 {
         text.push_str("\nnothing is to be done: the site is what its files say");
     } else {
         text.push_str(&steps(plan, rows));
@@ -132,7 +138,7 @@ fn steps(plan: &Plan, rows: Vec<(u32, [String; 6])>) -> String {
     ));
     text.push_str(&format!(
         "\n\n{} steps; expected critical path {:.1} s:\n  {}",
-        plan.steps.len(),
+        plan.step_count,
         plan.expected_ms as f64 / 1000.0,
         path(&plan.critical_path)
     ));
@@ -166,9 +172,9 @@ async fn up(
     let shown_plan = if yes {
         None
     } else {
-        let plan: Plan = context.client.post("/plans", &bundle).await?;
+        let plan: Plan = context.client.post(BRIEF, &bundle).await?;
         output::say(&shown(&plan));
-        if plan.steps.is_empty() {
+        if plan.step_count == 0 {
             return Ok(());
         }
         confirm("Do it?", false)?;
@@ -221,13 +227,17 @@ async fn save_report(context: &Context, site: &Name, file: &Path) -> Result<(), 
         .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
 }
 
-async fn down(context: &Context, site: &Name, yes: bool) -> Result<(), Failure> {
+async fn down(context: &Context, site: &Name, yes: bool, detach: bool) -> Result<(), Failure> {
     confirm(&format!("Take down site {site} and remove its data?"), yes)?;
     let answer: UpAnswer = context
         .client
         .post(&format!("/sites/{site}/down"), &())
         .await?;
     if let Some(id) = answer.job {
+        if detach {
+            output::say(&format!("job {id}"));
+            return Ok(());
+        }
         job::judge(&job::watch(context, &id.to_string()).await?)?;
     }
     output::say(&format!("site {site} is down; everything it had is freed"));

@@ -14,14 +14,14 @@ use wright_inventory::{Event, Inventory};
 use wright_model::{Digest, HostState, InstanceRecord, Name};
 use wright_site::{Bundle, Desired, Observed, Plan, PlannedApp};
 use wright_store::SharedStore;
-use wright_workflow::{Engine, JobError, JobFilter, JobId, JobSpec, JobSummary};
+use wright_workflow::{Engine, JobError, JobFilter, JobId, JobSpec, JobSummary, Step};
 
 pub use self::error::ControlError;
 use self::error::findings;
 use crate::{
     api::{UpAnswer, UpRequest},
     library::Library,
-    records::{self, SiteRecord, kind},
+    records::{self, SiteRecord, Specs, kind},
     secrets::Vault,
 };
 /// Plans sites and starts the jobs that change them.
@@ -38,6 +38,8 @@ pub struct Control {
     pub engine: Engine,
     /// The agents.
     pub fleet: Fleet,
+    /// What instances shall run with.
+    pub specs: Arc<Specs>,
     /// One plan at a time goes from observation to job, so that no two take the same port.
     planning: Mutex<()>,
 }
@@ -73,6 +75,7 @@ impl Control {
         vault: Arc<Vault>,
         engine: Engine,
         fleet: Fleet,
+        specs: Arc<Specs>,
     ) -> Self {
         Control {
             store,
@@ -81,6 +84,7 @@ impl Control {
             vault,
             engine,
             fleet,
+            specs,
             planning: Mutex::new(()),
         }
     }
@@ -90,18 +94,18 @@ impl Control {
     /// # Errors
     /// Findings in the files, or what cannot be placed.
     pub async fn plan(&self, bundle: &Bundle) -> Result<Plan, ControlError> {
-        Ok(self.plan_now(bundle).await?.1)
+        let desired = self.resolve(bundle).await?;
+        Ok(self.plan_now(&desired).await?.0)
     }
 
     async fn plan_now(
         &self,
-        bundle: &Bundle,
-    ) -> Result<(Desired, Plan, BTreeMap<Name, InstanceRecord>), ControlError> {
-        let desired = self.resolve(bundle).await?;
+        desired: &Desired,
+    ) -> Result<(Plan, BTreeMap<Name, InstanceRecord>), ControlError> {
         let observed = self.observe(&desired.site).await?;
         let before = observed.records.clone();
-        let plan = self.checked_plan(&desired, &observed).await?;
-        Ok((desired, plan, before))
+        let plan = self.checked_plan(desired, &observed).await?;
+        Ok((plan, before))
     }
 
     async fn resolve(&self, bundle: &Bundle) -> Result<Desired, ControlError> {
@@ -162,11 +166,11 @@ impl Control {
                     .get("spec")
                     .and_then(|digest| digest.as_str()?.parse::<Digest>().ok());
                 if let Some(spec) = match digest {
-                    Some(digest) => records::spec(&self.store, digest).await?,
+                    Some(digest) => self.specs.get(digest).await?,
                     None => None,
                 } && !observed.others.iter().any(|other| other.id == spec.id)
                 {
-                    observed.others.push(spec);
+                    observed.others.push(spec.as_ref().clone());
                 }
             }
         }
@@ -183,12 +187,13 @@ impl Control {
         actor: &str,
     ) -> Result<UpAnswer, ControlError> {
         let _one = self.planning.lock().await;
-        let site = self.resolve(&request.bundle).await?.site;
+        let desired = self.resolve(&request.bundle).await?;
+        let site = desired.site.clone();
         if let Some(job) = self.running(&site).await? {
             return Err(ControlError::Busy(job));
         }
         self.conclude(&site).await?;
-        let (desired, plan, before) = self.plan_now(&request.bundle).await?;
+        let (mut plan, before) = self.plan_now(&desired).await?;
         if request.plan.is_some_and(|shown| shown != plan.digest) {
             return Err(ControlError::Stale);
         }
@@ -196,6 +201,7 @@ impl Control {
             self.note_wish(&plan, &request.bundle).await?;
             return Ok(UpAnswer { job: None, plan });
         }
+        let steps = std::mem::take(&mut plan.steps);
         let title = if before.is_empty() {
             format!("build {}", desired.site)
         } else {
@@ -208,18 +214,20 @@ impl Control {
             title,
             actor,
         };
-        let job = self.carry_out(&desired, &plan, work).await?;
+        let job = self.carry_out(&desired, &plan, steps, work).await?;
         Ok(UpAnswer {
             job: Some(job),
             plan,
         })
     }
 
-    /// Makes a plan's secrets, keeps what its steps ask for, and starts its job.
+    /// Makes a plan's secrets, keeps what its steps ask for, and starts its job. The steps were taken
+    /// out of the plan.
     async fn carry_out(
         self: &Arc<Self>,
         desired: &Desired,
         plan: &Plan,
+        steps: Vec<Step>,
         work: Work<'_>,
     ) -> Result<JobId, ControlError> {
         let site = &desired.site;
@@ -230,33 +238,32 @@ impl Control {
             before: work.before,
             apps: plan.apps.clone(),
         };
-        self.start_job(plan, work.kind, work.title, context, work.actor)
-            .await
+        let job = JobSpec {
+            kind: work.kind.to_owned(),
+            subject: subject(site),
+            title: work.title,
+            actor: work.actor.to_owned(),
+            tenant: None,
+            context: serde_json::to_value(&context)?,
+            steps,
+        };
+        self.start_job(plan, job, context).await
     }
 
     /// Starts the job of a plan, and notes in the site's record that it is the one.
     async fn start_job(
         self: &Arc<Self>,
         plan: &Plan,
-        kind: &str,
-        title: String,
+        spec: JobSpec,
         context: PlanContext,
-        actor: &str,
     ) -> Result<JobId, ControlError> {
         self.forget_instances(plan).await?;
-        let spec = JobSpec {
-            kind: kind.to_owned(),
-            subject: subject(&plan.site),
-            title,
-            actor: actor.to_owned(),
-            context: serde_json::to_value(&context)?,
-            steps: plan.steps.clone(),
-        };
+        let (kind, actor) = (spec.kind.clone(), spec.actor.clone());
         let job = self.engine.submit(spec).await?;
-        self.note_job(&plan.site, job, kind, context).await?;
+        self.note_job(&plan.site, job, &kind, context).await?;
         self.follow(job);
-        let message = format!("job {job}: {} steps", plan.steps.len());
-        self.event(actor, kind, &plan.site, &message).await?;
+        let message = format!("job {job}: {} steps", plan.step_count);
+        self.event(&actor, &kind, &plan.site, &message).await?;
         Ok(job)
     }
 
@@ -316,7 +323,7 @@ impl Control {
     ) -> Result<(), ControlError> {
         let planned = plan.instances.values().map(|planned| &planned.spec);
         let former = before.values().map(|record| &record.spec);
-        Ok(records::put_specs(&self.store, planned.chain(former)).await?)
+        Ok(self.specs.put(planned.chain(former)).await?)
     }
 
     /// Takes a site down.
@@ -336,7 +343,7 @@ impl Control {
         let record = records::site(&self.inventory, site).await?;
         let record = record.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
         let observed = self.observe(site).await?;
-        let plan = wright_site::plan_down(site, &observed, record.plan);
+        let mut plan = wright_site::plan_down(site, &observed, record.plan);
         if plan.steps.is_empty() {
             self.forget_instances(&plan).await?;
             self.forget(site).await?;
@@ -347,10 +354,16 @@ impl Control {
             before: observed.records,
             apps: record.apps,
         };
-        let title = format!("take down {site}");
-        let job = self
-            .start_job(&plan, SITE_DOWN, title, context, actor)
-            .await?;
+        let spec = JobSpec {
+            kind: SITE_DOWN.to_owned(),
+            subject: subject(site),
+            title: format!("take down {site}"),
+            actor: actor.to_owned(),
+            tenant: None,
+            context: serde_json::to_value(&context)?,
+            steps: std::mem::take(&mut plan.steps),
+        };
+        let job = self.start_job(&plan, spec, context).await?;
         Ok(UpAnswer {
             job: Some(job),
             plan,

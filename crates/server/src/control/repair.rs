@@ -164,7 +164,8 @@ impl Control {
         host: &Name,
     ) -> Result<(), ControlError> {
         let bundle = &records::bundle(&self.store, record.stood.unwrap_or(record.bundle)).await?;
-        let (desired, plan, before) = self.plan_now(bundle).await?;
+        let desired = self.resolve(bundle).await?;
+        let (mut plan, before) = self.plan_now(&desired).await?;
         let lost: Vec<_> = plan
             .warnings
             .iter()
@@ -182,7 +183,8 @@ impl Control {
             title,
             actor: "wright",
         };
-        self.carry_out(&desired, &plan, work).await?;
+        let steps = std::mem::take(&mut plan.steps);
+        self.carry_out(&desired, &plan, steps, work).await?;
         left_out(lost)
     }
 

@@ -37,10 +37,29 @@ impl From<ControlError> for Refusal {
     }
 }
 
-/// What `up` would do; changes nothing.
-#[utoipa::path(post, path = "/plans", request_body = serde_json::Value, responses((status = 200, description = "The plan.", body = serde_json::Value), (status = 422, description = "Findings.", body = serde_json::Value)))]
-pub async fn plan(State(rooms): Shared, Json(bundle): Json<Bundle>) -> Result<Json<Plan>, Refusal> {
-    Ok(Json(rooms.control.plan(&bundle).await?))
+/// How much of a plan is wanted.
+#[derive(Debug, Deserialize)]
+pub struct Detail {
+    #[serde(default = "yes")]
+    steps: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What `up` would do; changes nothing. With `steps=false` without its steps, most of a large plan.
+#[utoipa::path(post, path = "/plans", params(("steps" = Option<bool>, Query)), request_body = serde_json::Value, responses((status = 200, description = "The plan.", body = serde_json::Value), (status = 422, description = "Findings.", body = serde_json::Value)))]
+pub async fn plan(
+    State(rooms): Shared,
+    Query(detail): Query<Detail>,
+    Json(bundle): Json<Bundle>,
+) -> Result<Json<Plan>, Refusal> {
+    let plan = rooms.control.plan(&bundle).await?;
+    Ok(Json(match detail.steps {
+        true => plan,
+        false => plan.without_steps(),
+    }))
 }
 
 /// Build a site or change it to what its files say.

@@ -21,7 +21,10 @@ use wright_protocol::{Answer, Blame, Fault, Task};
 use wright_store::SharedStore;
 use wright_workflow::{StepContext, StepError, Verb, Verbs};
 
-use crate::{records, secrets::Vault};
+use crate::{
+    records::{self, Specs},
+    secrets::Vault,
+};
 
 /// What verbs work with.
 pub struct Hands {
@@ -33,6 +36,8 @@ pub struct Hands {
     pub fleet: Fleet,
     /// The secrets.
     pub vault: Arc<Vault>,
+    /// The specifications.
+    pub specs: Arc<Specs>,
 }
 
 /// The input of every verb that acts on an instance.
@@ -144,8 +149,10 @@ impl Hands {
         let digest = input
             .spec
             .ok_or_else(|| broken("the step names no specification"))?;
-        let spec = records::spec(&self.store, digest).await.map_err(passing)?;
-        spec.ok_or_else(|| broken(format!("the specification {digest} is not in the store")))
+        let spec = self.specs.get(digest).await.map_err(passing)?;
+        let spec =
+            spec.ok_or_else(|| broken(format!("the specification {digest} is not in the store")))?;
+        Ok(spec.as_ref().clone())
     }
 
     async fn record(&self, instance: &InstanceId) -> Result<Option<InstanceRecord>, StepError> {

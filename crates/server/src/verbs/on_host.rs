@@ -86,6 +86,10 @@ impl Verb for Configure {
             )
             .await?;
         let known = self.0.record(&on.instance).await?;
+        // A new instance was recorded so by its `install`.
+        if known.as_ref().is_some_and(|known| known.spec == spec) {
+            return Ok(said(answer));
+        }
         let traffic = known.map_or(Traffic::Off, |known| known.traffic);
         let writes = records::put_instance(&record_of(spec, traffic, context)).map_err(passing)?;
         Ok(Outcome {

@@ -1,6 +1,6 @@
 //! One function for each invariant: what breaks it, in words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use wright_model::{Digest, InstanceSpec, Name, token};
 use wright_workflow::Step;
@@ -31,7 +31,7 @@ fn instance_of(step: &Step) -> Option<&str> {
 }
 
 /// The step of a verb on each instance.
-fn steps_of<'a>(plan: &'a Plan, verb: &str) -> BTreeMap<&'a str, &'a Step> {
+fn steps_of<'a>(plan: &'a Plan, verb: &str) -> HashMap<&'a str, &'a Step> {
     let steps = plan.steps.iter().filter(|step| step.verb == verb);
     steps
         .filter_map(|step| Some((instance_of(step)?, step)))
@@ -39,7 +39,7 @@ fn steps_of<'a>(plan: &'a Plan, verb: &str) -> BTreeMap<&'a str, &'a Step> {
 }
 
 pub(super) fn duplicate_step(plan: &Plan) -> Vec<String> {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::with_capacity(plan.steps.len());
     let twice = plan.steps.iter().filter(|step| !seen.insert(&step.name));
     twice
         .map(|step| format!("step {} is there twice", step.name))
@@ -47,7 +47,7 @@ pub(super) fn duplicate_step(plan: &Plan) -> Vec<String> {
 }
 
 pub(super) fn unknown_step(plan: &Plan) -> Vec<String> {
-    let known: BTreeSet<&str> = plan.steps.iter().map(|step| step.name.as_str()).collect();
+    let known: HashSet<&str> = plan.steps.iter().map(|step| step.name.as_str()).collect();
     let mut found = Vec::new();
     for step in &plan.steps {
         for need in step
@@ -65,11 +65,12 @@ pub(super) fn unknown_step(plan: &Plan) -> Vec<String> {
 }
 
 pub(super) fn step_cycle(plan: &Plan) -> Vec<String> {
-    let walked: BTreeSet<usize> = order(&plan.steps).into_iter().collect();
-    let left: Vec<&str> = (0..plan.steps.len())
-        .filter(|index| !walked.contains(index))
-        .map(|index| plan.steps[index].name.as_str())
-        .collect();
+    let mut walked = vec![false; plan.steps.len()];
+    for index in order(&plan.steps) {
+        walked[index] = true;
+    }
+    let left = plan.steps.iter().zip(walked).filter(|(_, walked)| !walked);
+    let left: Vec<&str> = left.map(|(step, _)| step.name.as_str()).collect();
     if left.is_empty() {
         Vec::new()
     } else {
@@ -87,10 +88,11 @@ pub(super) fn unknown_verb(plan: &Plan) -> Vec<String> {
 
 pub(super) fn start_order(plan: &Plan) -> Vec<String> {
     let configures = steps_of(plan, "configure");
-    let starts = steps_of(plan, "start");
-    let unconfigured = starts.iter().filter(|(instance, start)| {
+    let starts = plan.steps.iter().filter(|step| step.verb == "start");
+    let starts = starts.filter_map(|step| Some((instance_of(step)?, step)));
+    let unconfigured = starts.filter(|(instance, start)| {
         !configures
-            .get(*instance)
+            .get(instance)
             .is_some_and(|configure| start.needs.contains(&configure.name))
     });
     unconfigured
@@ -280,8 +282,8 @@ pub(super) fn store_spread(plan: &Plan) -> Vec<String> {
 
 pub(super) fn store_data(plan: &Plan) -> Vec<String> {
     let mut found = Vec::new();
-    let mut steps: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
-    for step in &plan.steps {
+    let mut steps: HashMap<&str, Vec<&Step>> = HashMap::new();
+    for step in plan.steps.iter().filter(|step| deletes(step)) {
         if let Some(instance) = instance_of(step) {
             steps.entry(instance).or_default().push(step);
         }
@@ -297,16 +299,16 @@ pub(super) fn store_data(plan: &Plan) -> Vec<String> {
         let updated = matches!(planned.action, Action::Update { .. } | Action::Keep);
         let own = steps.get(id.as_str()).into_iter().flatten();
         for step in own.filter(|_| updated) {
-            let undone = step
-                .undo
-                .as_ref()
-                .is_some_and(|undo| undo.verb == "uninstall");
-            if step.verb == "uninstall" || undone {
-                found.push(format!("{} would delete the data of {id}", step.name));
-            }
+            found.push(format!("{} would delete the data of {id}", step.name));
         }
     }
     found
+}
+
+/// Whether a step, or its undoing, deletes what an instance has.
+fn deletes(step: &Step) -> bool {
+    let undone = step.undo.as_ref().map(|undo| undo.verb.as_str());
+    step.verb == "uninstall" || undone == Some("uninstall")
 }
 
 pub(super) fn unpinned_package(plan: &Plan) -> Vec<String> {
@@ -363,7 +365,7 @@ pub(super) fn token(plan: &Plan) -> Vec<String> {
 }
 
 pub(super) fn action(plan: &Plan) -> Vec<String> {
-    let acted: BTreeSet<&str> = plan.steps.iter().filter_map(instance_of).collect();
+    let acted: HashSet<&str> = plan.steps.iter().filter_map(instance_of).collect();
     let mut found = Vec::new();
     for planned in plan.instances.values() {
         let id = planned.spec.id.to_string();

@@ -12,8 +12,8 @@ use crate::{
 /// elsewhere: that would be an empty one. It is left as it is, for a person to decide.
 pub(super) fn is_lost(name: &Name, observed: &Observed) -> bool {
     observed.records.get(name).is_some_and(|record| {
-        let gone = !observed.live_hosts().contains_key(&record.spec.host);
-        record.spec.store && record.traffic == Traffic::On && gone
+        let serves = record.spec.store && record.traffic == Traffic::On;
+        serves && !observed.is_live(&record.spec.host)
     })
 }
 

@@ -26,6 +26,7 @@ pub fn plan_down(site: &Name, observed: &Observed, parent: u64) -> Plan {
         instances: removal.planned,
         apps: BTreeMap::new(),
         topology: Topology::default(),
+        step_count: steps.len(),
         steps,
         expected_ms,
         critical_path,

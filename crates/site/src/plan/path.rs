@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BinaryHeap, HashMap},
 };
 
 use wright_workflow::Step;
@@ -10,7 +10,7 @@ use wright_workflow::Step;
 /// The indexes of steps in an order in which they could be walked; among those that could come
 /// next, the one that was given first does. Steps on a cycle are left out.
 pub(crate) fn order(steps: &[Step]) -> Vec<usize> {
-    let index: BTreeMap<&str, usize> = steps
+    let index: HashMap<&str, usize> = steps
         .iter()
         .enumerate()
         .map(|(i, step)| (step.name.as_str(), i))

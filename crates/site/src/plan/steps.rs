@@ -47,6 +47,11 @@ pub(super) fn steps(
                 (name, (digest, label(&planned.spec, digest)))
             })
             .collect(),
+        checks: apps
+            .iter()
+            .filter(|(_, app)| !app.verify.is_empty())
+            .map(|(name, app)| (name, json!(app.verify)))
+            .collect(),
         steps: Vec::new(),
         fetched: BTreeMap::new(),
     };
@@ -97,6 +102,8 @@ struct Graph<'a> {
     observed: &'a Observed,
     /// Of every instance the digest of its specification and its label: asked for again and again.
     labels: BTreeMap<&'a Name, (Digest, String)>,
+    /// The checks of every app that has some, as its `verify` steps carry them.
+    checks: BTreeMap<&'a Name, Value>,
     steps: Vec<Step>,
     /// The index of the fetch of a package to a host.
     fetched: BTreeMap<(Name, Digest), usize>,
@@ -216,21 +223,19 @@ impl Graph<'_> {
             undo: None,
         };
         let ready = self.push(planned, part("ready", vec![start]));
-        let checks = self
-            .apps
-            .get(&planned.spec.app)
-            .map(|app| app.verify.as_slice());
-        let Some(checks) = checks.filter(|checks| !checks.is_empty()) else {
+        let app = self.apps.get(&planned.spec.app);
+        let checks = self.checks.get(&planned.spec.app).cloned();
+        let (Some(app), Some(checks)) = (app, checks) else {
             return ready;
         };
         let mut needs = vec![ready];
         needs.extend(self.ready_of_needs(planned, false));
         let verify = self.push(planned, part("verify", needs));
-        let within: u64 = checks.iter().map(|check| check.within.millis()).sum();
+        let within: u64 = app.verify.iter().map(|check| check.within.millis()).sum();
         if let Some(step) = self.steps.last_mut() {
             step.deadline = step.deadline.max(Span::from_millis(within));
             if let Value::Object(input) = &mut step.input {
-                input.insert("checks".to_owned(), json!(checks));
+                input.insert("checks".to_owned(), checks);
             }
         }
         verify

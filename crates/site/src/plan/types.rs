@@ -49,7 +49,11 @@ pub struct Plan {
     pub apps: BTreeMap<Name, PlannedApp>,
     /// Who needs whom, for drawing.
     pub topology: Topology,
-    /// The graph, in an order in which it could be walked.
+    /// How many steps there are, also where they are left out.
+    pub step_count: usize,
+    /// The graph, in an order in which it could be walked. Most of a large plan's weight, and left
+    /// out where nobody looks at it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
     /// How long the critical path is expected to take, milliseconds.
     pub expected_ms: u64,
@@ -141,7 +145,14 @@ pub struct PlannedApp {
 impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.forget.is_empty()
+        self.step_count == 0 && self.forget.is_empty()
+    }
+
+    /// Without its steps.
+    #[must_use]
+    pub fn without_steps(self) -> Self {
+        let steps = Vec::new();
+        Plan { steps, ..self }
     }
 
     /// How many instances are created, updated, kept, moved and removed.
@@ -187,6 +198,12 @@ impl Action {
 }
 
 impl Observed {
+    /// Whether a host exists and is not given up.
+    pub(crate) fn is_live(&self, name: &Name) -> bool {
+        let known = self.hosts.iter().find(|host| host.name == *name);
+        known.is_some_and(|host| host.state != wright_model::HostState::Dead)
+    }
+
     /// Hosts that are not given up, by name.
     pub(crate) fn live_hosts(&self) -> BTreeMap<&Name, &Host> {
         let live = self
