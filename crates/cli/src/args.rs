@@ -42,7 +42,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  wright dev --hosts 8")]
     Dev(DevArgs),
     /// The control plane.
-    #[command(after_help = "Example:\n  wright server --data /var/lib/wright")]
+    #[command(
+        after_help = "Examples:\n  wright server --data /var/lib/wright\n  wright server --data /var/lib/wright --store etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379 \\\n    --api 10.0.0.4:7400 --agents 10.0.0.4:7401 --master-key /etc/wright/master.key"
+    )]
     Server(ServerArgs),
     /// The host daemon.
     #[command(
@@ -135,6 +137,17 @@ pub struct DevArgs {
 pub struct ServerArgs {
     #[command(flatten)]
     pub listen: Listen,
+    /// The store: `file:DIR`, or `etcd://HOST:PORT,…`, which several servers share. Default: `store`
+    /// in the data directory.
+    #[arg(long, env = "WRIGHT_STORE")]
+    pub store: Option<String>,
+    /// Where agents and other servers reach --agents, as HOST:PORT. Default: there.
+    #[arg(long)]
+    pub advertise: Option<String>,
+    /// The file with the key that secrets are sealed with, the same for all servers of a store.
+    /// Default: `server/master.key` in the data directory, made with a new store.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub master_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,9 @@
 //! The HTTP client: everything the command line knows, it knows from the API.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use futures::Stream;
@@ -16,9 +19,11 @@ use wright_server::api::ClientContext;
 
 use crate::failure::Failure;
 
-/// Talks to one server.
+/// Talks to a server, and to the next where that one does not answer.
 pub struct Client {
     context: ClientContext,
+    /// Which of the servers answered last.
+    answers: AtomicUsize,
     http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -59,7 +64,11 @@ impl Client {
             .enable_http1()
             .build();
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Client { context, http })
+        Ok(Client {
+            context,
+            answers: AtomicUsize::new(0),
+            http,
+        })
     }
 
     async fn send(
@@ -69,25 +78,7 @@ impl Client {
         content_type: &str,
         body: Bytes,
     ) -> Result<http::Response<Incoming>, Failure> {
-        let url = format!("{}/api/v1{path}", self.context.url);
-        let request = Request::builder()
-            .method(method)
-            .uri(&url)
-            .header(
-                header::AUTHORIZATION,
-                format!("Bearer {}", self.context.token),
-            )
-            .header(header::CONTENT_TYPE, content_type)
-            .body(Full::new(body))
-            .map_err(|error| Failure::usage(format!("{url}: {error}")))?;
-        let response = self.http.request(request).await.map_err(|error| {
-            use std::error::Error as _;
-            let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-            Failure::unreachable(format!(
-                "the server at {} does not answer: {error}{cause}\n  help: is `wright dev` or `wright server` running?",
-                self.context.url
-            ))
-        })?;
+        let response = self.ask(method, path, content_type, body).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -99,6 +90,56 @@ impl Client {
             .map(|body| body.to_bytes())
             .unwrap_or_default();
         Err(problem(status, &body))
+    }
+
+    /// Asks one server after the other, from the one that answered last, until one can be reached.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>, Failure> {
+        let servers: Vec<&String> = std::iter::once(&self.context.url)
+            .chain(&self.context.others)
+            .collect();
+        let first = self.answers.load(Ordering::Relaxed);
+        let mut failures = Vec::new();
+        for number in (0..servers.len()).map(|nth| (first + nth) % servers.len()) {
+            let server = servers[number];
+            let url = format!("{server}/api/v1{path}");
+            let request = Request::builder()
+                .method(&method)
+                .uri(&url)
+                .header(
+                    header::AUTHORIZATION,
+                    format!("Bearer {}", self.context.token),
+                )
+                .header(header::CONTENT_TYPE, content_type)
+                .body(Full::new(body.clone()))
+                .map_err(|error| Failure::usage(format!("{url}: {error}")))?;
+            let error = match self.http.request(request).await {
+                Ok(response) => {
+                    self.answers.store(number, Ordering::Relaxed);
+                    return Ok(response);
+                }
+                Err(error) => error,
+            };
+            use std::error::Error as _;
+            let cause = error.source().map(|source| format!(": {source}"));
+            let cause = cause.unwrap_or_default();
+            failures.push(format!(
+                "the server at {server} does not answer: {error}{cause}"
+            ));
+            // What was sent may have been done: only somebody who was not reached is passed over.
+            if !error.is_connect() {
+                break;
+            }
+        }
+        Err(Failure::unreachable(format!(
+            "{}\n  help: is `wright dev` or `wright server` running?",
+            failures.join("\n")
+        )))
     }
 
     async fn json<T: DeserializeOwned>(

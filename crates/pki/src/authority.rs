@@ -53,6 +53,16 @@ impl Authority {
     /// # Errors
     /// Where the files cannot be written.
     pub fn create(directory: &Path) -> Result<Self, PkiError> {
+        let made = Self::generate()?;
+        made.save(directory)?;
+        Ok(made)
+    }
+
+    /// Makes a new authority that is kept nowhere yet.
+    ///
+    /// # Errors
+    /// Where no key can be made.
+    pub fn generate() -> Result<Self, PkiError> {
         let key = KeyPair::generate().map_err(PkiError::certificate("make the authority's key"))?;
         let mut params = params("Sitewright authority", AUTHORITY_YEARS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -60,15 +70,22 @@ impl Authority {
         let made = params
             .self_signed(&key)
             .map_err(PkiError::certificate("make the authority's certificate"))?;
-        let (certificate_path, key_path) = paths(directory);
-        identity::make_directory(directory)?;
-        identity::write(&key_path, &key.serialize_pem(), 0o600)?;
-        identity::write(&certificate_path, &made.pem(), 0o644)?;
         Ok(Authority {
             certificate: made.pem(),
             key: key.serialize_pem(),
             issuer: Issuer::new(params, key),
         })
+    }
+
+    /// Keeps it in a directory: `ca.pem` and, for its owner only, `ca.key`.
+    ///
+    /// # Errors
+    /// Where the files cannot be written.
+    pub fn save(&self, directory: &Path) -> Result<(), PkiError> {
+        let (certificate_path, key_path) = paths(directory);
+        identity::make_directory(directory)?;
+        identity::write(&key_path, &self.key, 0o600)?;
+        identity::write(&certificate_path, &self.certificate, 0o644)
     }
 
     /// Loads the authority kept in a directory.

@@ -10,7 +10,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use wright_pki::{Authority, Identity, PkiError, SERVER_NAME, host_of};
+use wright_pki::{Authority, Identity, PkiError, SERVER_NAME, host_of, is_server};
 
 fn roots(authority: &Authority) -> Arc<RootCertStore> {
     let mut store = RootCertStore::empty();
@@ -127,4 +127,28 @@ fn keys_are_for_their_owner_only() {
         identity
     );
     assert!(!format!("{identity:?}").contains("PRIVATE"));
+}
+
+#[test]
+fn what_a_server_shows_to_servers_is_a_clients_and_no_hosts() {
+    let authority = Authority::generate().unwrap();
+    let peer = authority.issue_peer().unwrap();
+    let der = peer.certificate_der().unwrap();
+    assert!(accepts_client(&authority, &peer));
+    assert!(!accepts_server(&authority, &peer, SERVER_NAME));
+    assert!(is_server(&der) && host_of(&der).is_err());
+    // Not even a host of the servers' name is one.
+    let host = authority
+        .issue_agent(&SERVER_NAME.parse().unwrap())
+        .unwrap();
+    assert!(!is_server(&host.certificate_der().unwrap()));
+}
+
+#[test]
+fn an_authority_that_is_kept_elsewhere_issues_the_same() {
+    let authority = Authority::generate().unwrap();
+    let (certificate, key) = (authority.certificate(), authority.key());
+    let again = Authority::from_pem(certificate.to_owned(), key.to_owned()).unwrap();
+    let agent = again.issue_agent(&"h1".parse().unwrap()).unwrap();
+    assert!(accepts_client(&authority, &agent));
 }

@@ -11,6 +11,9 @@ use wright_workflow::JobId;
 pub struct ClientContext {
     /// `https://ADDRESS:PORT`.
     pub url: String,
+    /// Where to ask when that one does not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// The bearer token.
     pub token: String,
     /// The certificate authority, PEM.

@@ -16,8 +16,11 @@ use wright_fleet::{Fleet, FleetEvent};
 use wright_inventory::{Event, Inventory, InventoryError, Put};
 use wright_model::{Host, HostState, Name};
 use wright_provision::Provider;
+use wright_store::SharedStore;
 
 use crate::{
+    control::Lost,
+    members::Leadership,
     records::{self, kind},
     shelf::Roll,
 };
@@ -28,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// have heard of anybody.
 const STOOD_STILL: Duration = Duration::from_secs(2);
 
-/// Keeps the hosts' states.
+/// Keeps the hosts' states; one server at a time does.
 pub struct Hosts {
     /// Where hosts are recorded.
     pub inventory: Arc<Inventory>,
@@ -38,27 +41,48 @@ pub struct Hosts {
     pub provider: Option<Arc<dyn Provider>>,
     /// How long a host may be lost.
     pub dead_after: Duration,
+    /// How long an agent has to call another server before its host is lost.
+    pub moving: Duration,
     /// Who may call.
     pub roll: Arc<Roll>,
     /// Told of every host that was given up.
-    pub died: mpsc::UnboundedSender<Name>,
+    pub lost: mpsc::UnboundedSender<Lost>,
+    /// Where states are written.
+    pub store: SharedStore,
+    /// That this server still keeps them.
+    pub leadership: Leadership,
+}
+
+/// A host whose agent is away.
+struct Away {
+    since: Instant,
+    /// Whether its state says so.
+    recorded: bool,
 }
 
 impl Hosts {
     /// Follows the agents' coming and going until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut events = self.fleet.subscribe();
-        let mut lost: BTreeMap<Name, Instant> = BTreeMap::new();
+        let mut lost: BTreeMap<Name, Away> = BTreeMap::new();
         // What the store would not take yet.
         let mut unrecorded: BTreeMap<Name, (HostState, &str)> = BTreeMap::new();
-        // Whoever does not call after a restart of this server is as good as disconnected.
+        // Whoever does not call after a restart of this server is as good as disconnected; and what
+        // happened while no server kept the states was not written down.
         match records::hosts(&self.inventory).await {
             Ok(hosts) => {
-                let alive = hosts
+                for host in hosts
                     .into_iter()
-                    .filter(|host| host.state != HostState::Dead);
-                let away = alive.filter(|host| !self.fleet.is_connected(host.name.as_str()));
-                lost.extend(away.map(|host| (host.name, Instant::now())));
+                    .filter(|host| host.state != HostState::Dead)
+                {
+                    if self.fleet.is_connected(host.name.as_str()) {
+                        unrecorded.insert(host.name, (HostState::Ready, ""));
+                    } else {
+                        let recorded = host.state != HostState::Ready;
+                        let since = Instant::now();
+                        lost.insert(host.name, Away { since, recorded });
+                    }
+                }
             }
             Err(error) => tracing::error!(%error, "the hosts cannot be read"),
         }
@@ -73,7 +97,7 @@ impl Hosts {
                     let mut next = Some(first);
                     // All that have come and gone meanwhile are written together.
                     while let Some(event) = next {
-                        note(event, &mut lost, &mut unrecorded);
+                        self.note(event, &mut lost, &mut unrecorded);
                         next = events.try_recv();
                     }
                     self.record(&mut unrecorded).await;
@@ -81,12 +105,18 @@ impl Hosts {
                 _ = look.tick() => {
                     if looked.elapsed() > STOOD_STILL {
                         let now = Instant::now();
-                        lost.values_mut().for_each(|since| *since = now);
+                        lost.values_mut().for_each(|away| away.since = now);
+                    }
+                    for (host, away) in &mut lost {
+                        if !away.recorded && away.since.elapsed() >= self.moving {
+                            away.recorded = true;
+                            unrecorded.insert(host.clone(), (HostState::Lost, NOT_CONNECTED));
+                        }
                     }
                     self.record(&mut unrecorded).await;
                     let mut over = Vec::new();
-                    for (host, since) in &lost {
-                        if let Some(reason) = self.given_up(host, *since).await {
+                    for (host, away) in &lost {
+                        if let Some(reason) = self.given_up(host, away.since).await {
                             over.push((host.clone(), reason));
                         }
                     }
@@ -98,6 +128,31 @@ impl Hosts {
                     looked = Instant::now();
                 }
             }
+        }
+    }
+
+    /// What an event says of a host.
+    fn note(
+        &self,
+        event: FleetEvent,
+        lost: &mut BTreeMap<Name, Away>,
+        unrecorded: &mut BTreeMap<Name, (HostState, &str)>,
+    ) {
+        match event {
+            FleetEvent::Connected { host, .. } => {
+                lost.remove(&host);
+                unrecorded.insert(host, (HostState::Ready, ""));
+            }
+            FleetEvent::Disconnected { host } => {
+                // Where there are other servers, it is on its way to one.
+                let recorded = self.moving.is_zero();
+                if recorded {
+                    unrecorded.insert(host.clone(), (HostState::Lost, NOT_CONNECTED));
+                }
+                let since = Instant::now();
+                lost.insert(host, Away { since, recorded });
+            }
+            _ => {}
         }
     }
 
@@ -132,7 +187,7 @@ impl Hosts {
         if !self.set(host, HostState::Dead, reason).await {
             return false;
         }
-        let _ = self.died.send(host.clone());
+        let _ = self.lost.send(Lost::Host(host.clone()));
         true
     }
 
@@ -181,7 +236,8 @@ impl Hosts {
             operations.push(told(name, *state, reason).operation()?);
         }
         if !operations.is_empty() {
-            self.inventory.commit(operations).await?;
+            let guards = vec![self.leadership.guard.clone()];
+            self.store.commit(guards, operations).await?;
         }
         for (name, ..) in states.iter().filter(|of| of.1 == HostState::Dead) {
             self.roll.strike(name);
@@ -190,27 +246,10 @@ impl Hosts {
     }
 }
 
+const NOT_CONNECTED: &str = "its agent is not connected";
+
 /// Hosts whose states go into one commit.
 const TOGETHER: usize = 256;
-
-/// What an event says of a host.
-fn note(
-    event: FleetEvent,
-    lost: &mut BTreeMap<Name, Instant>,
-    unrecorded: &mut BTreeMap<Name, (HostState, &str)>,
-) {
-    match event {
-        FleetEvent::Connected { host, .. } => {
-            lost.remove(&host);
-            unrecorded.insert(host, (HostState::Ready, ""));
-        }
-        FleetEvent::Disconnected { host } => {
-            lost.insert(host.clone(), Instant::now());
-            unrecorded.insert(host, (HostState::Lost, "its agent is not connected"));
-        }
-        _ => {}
-    }
-}
 
 fn told(name: &Name, state: HostState, reason: &str) -> Event {
     let word = format!("{state:?}").to_lowercase();

@@ -8,17 +8,22 @@ use std::{
 };
 
 use jiff::Timestamp;
+use wright_fleet::PeerError;
 use wright_inventory::{Event, Inventory, InventoryError, Put};
 use wright_model::Digest;
 use wright_package::{Contents, Keyring, Signature};
 use wright_site::Offer;
 
-use crate::{api::PackageView, records::kind};
+use crate::{
+    api::PackageView,
+    installation::{InstallationError, Trust},
+    records::kind,
+};
 
 /// The package store of one installation.
 pub struct Library {
     directory: PathBuf,
-    keys: PathBuf,
+    trust: Arc<Trust>,
     inventory: Arc<Inventory>,
 }
 
@@ -45,21 +50,59 @@ pub enum LibraryError {
     /// The inventory failed.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
+    /// The trusted keys cannot be read.
+    #[error(transparent)]
+    Trust(#[from] InstallationError),
+    /// Another server could not be reached for the archive.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// It was taken, but no second server has it yet.
+    #[error("the package is on one server only: {0}; push it again")]
+    Alone(PeerError),
 }
 
 impl Library {
-    /// Uses `directory` for archives and trusts the public keys in `keys`.
+    /// Uses `directory` for archives.
     ///
     /// # Errors
-    /// Where the directories cannot be made.
-    pub fn open(directory: &Path, keys: &Path, inventory: Arc<Inventory>) -> io::Result<Self> {
+    /// Where the directory cannot be made.
+    pub fn open(
+        directory: &Path,
+        trust: Arc<Trust>,
+        inventory: Arc<Inventory>,
+    ) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
-        fs::create_dir_all(keys)?;
         Ok(Library {
             directory: directory.to_path_buf(),
-            keys: keys.to_path_buf(),
+            trust,
             inventory,
         })
+    }
+
+    /// A new file for an archive that is on its way.
+    pub fn partial(&self, digest: Digest) -> PathBuf {
+        let unique = uuid::Uuid::now_v7();
+        self.directory.join(format!("{digest}.{unique}.partial"))
+    }
+
+    /// Keeps an archive that came from another server, if it is what it should be.
+    ///
+    /// # Errors
+    /// Where its bytes or signature are wrong, or the disk fails.
+    pub async fn keep_proved(
+        &self,
+        digest: Digest,
+        partial: &Path,
+        signature: &[u8],
+    ) -> Result<bool, LibraryError> {
+        let keyring = self.trust.keyring().await?;
+        let (contents, _) = prove(partial, signature, &keyring)?;
+        if contents.id.digest != digest {
+            let message = format!("it has the digest {}", contents.id.digest);
+            return Err(LibraryError::Malformed(message));
+        }
+        self.keep(digest, partial, signature)?;
+        Ok(true)
     }
 
     /// Where the archive and the signature of a digest are, if they are there.
@@ -80,10 +123,11 @@ impl Library {
         actor: &str,
     ) -> Result<PackageView, LibraryError> {
         let digest = Digest::of(archive);
-        let partial = self
-            .directory
-            .join(format!("{digest}.{}.partial", uuid::Uuid::now_v7()));
-        let proved = self.prove(&partial, archive, signature);
+        let partial = self.partial(digest);
+        let keyring = self.trust.keyring().await?;
+        let proved = write_synced(&partial, archive)
+            .map_err(LibraryError::from)
+            .and_then(|()| prove(&partial, signature, &keyring));
         let (contents, key_id) = match proved {
             Ok(proved) => proved,
             Err(error) => {
@@ -134,25 +178,6 @@ impl Library {
         Ok(view)
     }
 
-    fn prove(
-        &self,
-        partial: &Path,
-        archive: &[u8],
-        signature: &[u8],
-    ) -> Result<(Contents, String), LibraryError> {
-        let signature = Signature::try_from(signature)
-            .map_err(|error| LibraryError::Malformed(error.to_string()))?;
-        write_synced(partial, archive)?;
-        // Who pushed it knows nothing of our file.
-        let nameless = |error: wright_package::Error| {
-            let text = error.to_string();
-            LibraryError::Malformed(text.replace(&partial.display().to_string(), "the archive"))
-        };
-        let contents = wright_package::inspect(partial).map_err(nameless)?;
-        Keyring::load(&self.keys)?.check(&contents.id, &signature)?;
-        Ok((contents, signature.key_id.to_string()))
-    }
-
     fn keep(&self, digest: Digest, partial: &Path, signature: &[u8]) -> io::Result<()> {
         let kept = write_synced(&self.directory.join(format!("{digest}.sig")), signature)
             .and_then(|()| fs::rename(partial, self.directory.join(format!("{digest}.wpk"))));
@@ -184,6 +209,24 @@ impl Library {
         };
         Ok(self.list().await?.into_iter().map(offer).collect())
     }
+}
+
+/// What is in an archive, and who signed it.
+fn prove(
+    partial: &Path,
+    signature: &[u8],
+    keyring: &Keyring,
+) -> Result<(Contents, String), LibraryError> {
+    let signature = Signature::try_from(signature)
+        .map_err(|error| LibraryError::Malformed(error.to_string()))?;
+    // Who pushed it knows nothing of our file.
+    let nameless = |error: wright_package::Error| {
+        let text = error.to_string();
+        LibraryError::Malformed(text.replace(&partial.display().to_string(), "the archive"))
+    };
+    let contents = wright_package::inspect(partial).map_err(nameless)?;
+    keyring.check(&contents.id, &signature)?;
+    Ok((contents, signature.key_id.to_string()))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

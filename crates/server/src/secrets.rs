@@ -48,33 +48,54 @@ pub enum VaultError {
     Missing(String),
 }
 
-impl Vault {
-    /// Opens the vault, making the key file (mode 0600) where there is none.
+/// The installation's key. It is outside the store, in a file that only the server's user can read.
+pub struct MasterKey([u8; KEY_BYTES]);
+
+impl MasterKey {
+    /// Reads it, if the file is there.
     ///
     /// # Errors
-    /// Where the key file cannot be read, made, or has the wrong length.
-    pub fn open(store: SharedStore, key_file: &Path) -> Result<Self, VaultError> {
+    /// Where the file cannot be read or has the wrong length.
+    pub fn load(file: &Path) -> Result<Option<Self>, VaultError> {
         let failed = |source| VaultError::Key {
-            path: key_file.display().to_string(),
+            path: file.display().to_string(),
             source,
         };
-        let key = match fs::read(key_file) {
+        let key = match fs::read(file) {
             Ok(key) => key,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_key(key_file).map_err(failed)?
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        let key: [u8; KEY_BYTES] = key.try_into().map_err(|_| {
+        let key = key.try_into().map_err(|_| {
             failed(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "32 bytes were expected",
             ))
         })?;
-        Ok(Vault {
+        Ok(Some(MasterKey(key)))
+    }
+
+    /// Makes one, and the file (mode 0600).
+    ///
+    /// # Errors
+    /// Where the file is there, or cannot be made.
+    pub fn make(file: &Path) -> Result<Self, VaultError> {
+        make_key(file)
+            .map(MasterKey)
+            .map_err(|source| VaultError::Key {
+                path: file.display().to_string(),
+                source,
+            })
+    }
+}
+
+impl Vault {
+    /// The vault that this key opens.
+    pub fn new(store: SharedStore, key: &MasterKey) -> Self {
+        Vault {
             store,
-            cipher: XChaCha20Poly1305::new(&Key::from(key)),
-        })
+            cipher: XChaCha20Poly1305::new(&Key::from(key.0)),
+        }
     }
 
     /// Makes the secrets of a site that do not exist yet; those that exist stay as they are.
@@ -131,7 +152,11 @@ impl Vault {
         Ok(())
     }
 
-    fn seal(&self, key: &str, value: &[u8]) -> Result<Vec<u8>, VaultError> {
+    /// Seals a value that is kept under this key of the store, and opens nowhere else.
+    ///
+    /// # Errors
+    /// Where it is too large to be sealed.
+    pub fn seal(&self, key: &str, value: &[u8]) -> Result<Vec<u8>, VaultError> {
         let nonce: [u8; NONCE_BYTES] = rand::rng().random();
         let payload = Payload {
             msg: value,
@@ -150,9 +175,16 @@ impl Vault {
             .get(key.as_bytes())
             .await?
             .ok_or_else(|| VaultError::Missing(key.to_owned()))?;
+        self.unseal(key, &entry.value)
+    }
+
+    /// The text that was sealed under this key of the store.
+    ///
+    /// # Errors
+    /// [`VaultError::Sealed`] where another key sealed it, it was changed, or is no text.
+    pub fn unseal(&self, key: &str, value: &[u8]) -> Result<String, VaultError> {
         let broken = || VaultError::Sealed(key.to_owned());
-        let (nonce, sealed) = entry
-            .value
+        let (nonce, sealed) = value
             .split_first_chunk::<NONCE_BYTES>()
             .ok_or_else(broken)?;
         let payload = Payload {
@@ -179,7 +211,10 @@ fn generate(length: usize) -> String {
         .collect()
 }
 
-fn make_key(path: &Path) -> io::Result<Vec<u8>> {
+fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
     let key: [u8; KEY_BYTES] = rand::rng().random();
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -188,7 +223,7 @@ fn make_key(path: &Path) -> io::Result<Vec<u8>> {
         .open(path)?;
     file.write_all(&key)?;
     file.sync_all()?;
-    Ok(key.to_vec())
+    Ok(key)
 }
 
 #[cfg(test)]
@@ -203,7 +238,7 @@ mod tests {
         let store = wright_store::open(&format!("file:{}", dir.display()))
             .await
             .unwrap();
-        Vault::open(store, &dir.join("key")).unwrap()
+        Vault::new(store, &MasterKey::make(&dir.join("key")).unwrap())
     }
 
     #[tokio::test]

@@ -2,19 +2,140 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use async_trait::async_trait;
-use wright_fleet::{Archives, Roster};
-use wright_inventory::Inventory;
+use tokio_util::sync::CancellationToken;
+use wright_fleet::{Archives, Fleet, Roster};
+use wright_inventory::{Inventory, InventoryError, Resource};
 use wright_model::{Digest, Host, HostState, Name};
 
-use crate::{library::Library, records::kind};
+use crate::{
+    PAUSE,
+    api::PackageView,
+    library::{Library, LibraryError},
+    records::kind,
+};
 
-/// The archives that agents may fetch.
-pub fn archives(library: Arc<Library>) -> Arc<dyn Archives> {
-    Arc::new(move |digest: Digest| library.files(digest))
+/// The archives that agents may fetch: those that are here, and those that another server has, which
+/// are here from then on.
+pub struct Shelf {
+    library: Arc<Library>,
+    /// Known once there is one: it is made with this.
+    fleet: OnceLock<Fleet>,
+    /// One archive comes at a time.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+impl Shelf {
+    /// With the archives of this library, and at first no other.
+    pub fn new(library: Arc<Library>) -> Self {
+        Shelf {
+            library,
+            fleet: OnceLock::new(),
+            fetching: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// With those that servers have which this fleet knows.
+    pub fn connect(&self, fleet: &Fleet) {
+        let _ = self.fleet.set(fleet.clone());
+    }
+
+    /// Fetches an archive from the first server that has it, and proves it.
+    async fn fetch(&self, digest: Digest) {
+        for peer in self.fleet.get().map(Fleet::peers).unwrap_or_default() {
+            let partial = self.library.partial(digest);
+            let taken = async {
+                match peer.archive(digest, &partial).await? {
+                    Some(signature) => self.library.keep_proved(digest, &partial, &signature).await,
+                    None => Ok(false),
+                }
+            };
+            match taken.await {
+                Ok(true) => return tracing::info!(%digest, from = peer.id(), "archive fetched"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%digest, from = peer.id(), %error, "not fetched"),
+            }
+            let _ = std::fs::remove_file(partial);
+        }
+    }
+
+    /// Has one other server keep an archive, if there are others.
+    ///
+    /// # Errors
+    /// Where there are, and none does.
+    pub async fn spread(&self, digest: Digest) -> Result<(), LibraryError> {
+        let mut refused = None;
+        for peer in self.fleet.get().map(Fleet::peers).unwrap_or_default() {
+            match peer.keep(digest).await {
+                Ok(()) => return Ok(()),
+                Err(error) => refused = Some(error),
+            }
+        }
+        refused.map_or(Ok(()), |error| Err(LibraryError::Alone(error)))
+    }
+
+    /// Fetches every package that is pushed elsewhere, until `shutdown`.
+    pub async fn run(self: Arc<Self>, inventory: Arc<Inventory>, shutdown: CancellationToken) {
+        let kept = async {
+            loop {
+                if let Err(error) = self.keep_all(&inventory).await {
+                    tracing::error!(%error, "packages cannot be watched; trying again");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        shutdown.run_until_cancelled(kept).await;
+    }
+
+    async fn keep_all(&self, inventory: &Inventory) -> Result<(), InventoryError> {
+        let (packages, revision) = inventory.snapshot(kind::PACKAGE).await?;
+        let mut lacking = false;
+        for package in packages {
+            lacking |= !self.keep_package(package).await?;
+        }
+        let mut changes = inventory.watch(kind::PACKAGE, revision).await?;
+        loop {
+            // What nobody had is looked for again: whoever has it may be back.
+            let change = tokio::select! {
+                change = changes.next() => change,
+                () = tokio::time::sleep(LOOK_AGAIN), if lacking => return Ok(()),
+            };
+            let Some(change) = change else { return Ok(()) };
+            if let Some(package) = change?.after {
+                lacking |= !self.keep_package(package).await?;
+            }
+        }
+    }
+
+    async fn keep_package(&self, package: Resource) -> Result<bool, InventoryError> {
+        let package: PackageView = package.body_as()?;
+        Ok(self.find(package.id.digest).await.is_some())
+    }
+}
+
+/// How long until an archive is looked for again that no server had.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+#[async_trait]
+impl Archives for Shelf {
+    fn files(&self, digest: Digest) -> Option<(PathBuf, PathBuf)> {
+        self.library.files(digest)
+    }
+
+    async fn find(&self, digest: Digest) -> Option<(PathBuf, PathBuf)> {
+        if let Some(files) = self.files(digest) {
+            return Some(files);
+        }
+        let _one = self.fetching.lock().await;
+        if self.files(digest).is_none() {
+            self.fetch(digest).await;
+        }
+        self.files(digest)
+    }
 }
 
 /// Which hosts there are, asked with every task: those found alive are remembered until one is
@@ -45,6 +166,38 @@ impl Roll {
         let mut remembered = self.remembered();
         remembered.alive.remove(host);
         remembered.struck += 1;
+    }
+
+    /// Strikes off every host that is recorded as dead, by whichever server, and ends its session,
+    /// until `shutdown`.
+    pub async fn run(self: Arc<Self>, fleet: Fleet, shutdown: CancellationToken) {
+        let watched = async {
+            loop {
+                if let Err(error) = self.strike_dead(&fleet).await {
+                    tracing::error!(%error, "hosts cannot be watched; trying again");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        shutdown.run_until_cancelled(watched).await;
+    }
+
+    async fn strike_dead(&self, fleet: &Fleet) -> Result<(), InventoryError> {
+        let (hosts, revision) = self.inventory.snapshot(kind::HOST).await?;
+        let mut changes = self.inventory.watch(kind::HOST, revision).await?;
+        let dead = |resource: Resource| -> Result<(), InventoryError> {
+            let host: Host = resource.body_as()?;
+            if host.state == HostState::Dead {
+                self.strike(&host.name);
+                fleet.forget(&host.name);
+            }
+            Ok(())
+        };
+        hosts.into_iter().try_for_each(dead)?;
+        while let Some(change) = changes.next().await {
+            change?.after.map_or(Ok(()), dead)?;
+        }
+        Ok(())
     }
 
     /// Held for a few instructions; no panic can leave it half changed.

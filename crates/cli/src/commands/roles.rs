@@ -38,13 +38,10 @@ fn log(default: LevelFilter) {
         .try_init();
 }
 
-fn settings(data: &Path, listen: Listen, hosts: Option<LocalHosts>) -> Settings {
+fn settings(data: &Path, listen: &Listen) -> Settings {
     Settings {
-        data: data.to_path_buf(),
-        api: listen.api,
-        agents: listen.agents,
         dead_after: listen.dead_after.duration(),
-        hosts,
+        ..Settings::new(data, listen.api, listen.agents)
     }
 }
 
@@ -55,13 +52,21 @@ pub fn dev(data: &Path, arguments: DevArgs) -> Result<(), Failure> {
         count: arguments.hosts,
         network: arguments.network,
     };
-    serve(settings(data, arguments.listen, Some(hosts)))
+    serve(Settings {
+        hosts: Some(hosts),
+        ..settings(data, &arguments.listen)
+    })
 }
 
 /// `wright server`.
 pub fn server(data: &Path, arguments: ServerArgs) -> Result<(), Failure> {
     log(LevelFilter::INFO);
-    serve(settings(data, arguments.listen, None))
+    serve(Settings {
+        store: arguments.store,
+        advertise: arguments.advertise,
+        master_key: arguments.master_key,
+        ..settings(data, &arguments.listen)
+    })
 }
 
 /// Lets this process have as many connections as the system allows it: one for each host.

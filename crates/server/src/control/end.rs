@@ -11,17 +11,31 @@ use wright_workflow::{JobError, JobId, JobState, JobSummary};
 use super::{Control, ControlError, SITE_DOWN};
 use crate::records::{self, SiteRecord, kind};
 
+/// What is there no longer, and leaves something to be seen to.
+#[derive(Debug)]
+pub enum Lost {
+    /// A host was given up.
+    Host(Name),
+    /// A server is no member any more: it may have submitted jobs whose end nobody else follows.
+    Server,
+}
+
 impl Control {
     /// Follows jobs to their end and hosts to theirs, until `shutdown`.
     pub async fn run(
         self: Arc<Self>,
-        mut died: mpsc::UnboundedReceiver<Name>,
+        mut lost: mpsc::UnboundedReceiver<Lost>,
         shutdown: CancellationToken,
     ) {
         let follow = async {
             until_done("what an earlier server left", || self.take_up()).await;
-            while let Some(host) = died.recv().await {
-                until_done("a host's death", || self.host_died(&host)).await;
+            while let Some(lost) = lost.recv().await {
+                match lost {
+                    Lost::Host(host) => {
+                        until_done("a host's death", || self.host_died(&host)).await;
+                    }
+                    Lost::Server => until_done("what a server left", || self.take_up()).await,
+                }
             }
         };
         shutdown.run_until_cancelled(follow).await;

@@ -1,6 +1,12 @@
 //! Who may call: bearer tokens (RFC 6750), of which the store keeps only the BLAKE3 hash.
 
-use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use axum::{
     extract::{Request, State},
@@ -10,11 +16,13 @@ use axum::{
 use http::header::AUTHORIZATION;
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use wright_model::Digest;
 use wright_store::{Operation, SharedStore, StoreError};
 
 use super::answer::Refusal;
-use crate::api::ClientContext;
+use crate::{api::ClientContext, members::Roster};
 
 /// Who makes a request, for the audit trail.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,38 +46,70 @@ pub async fn issue(store: &SharedStore, actor: &str) -> Result<String, StoreErro
     Ok(token)
 }
 
-/// Keeps `client.json` (mode 0600) of a data directory true: the token stays while it is valid.
-///
-/// # Errors
-/// Where the store or the file fails.
-pub async fn keep_client_file(
-    store: &SharedStore,
-    data: &Path,
-    url: &str,
-    ca: &str,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let file = data.join("client.json");
-    let known: Option<ClientContext> = fs::read(&file)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let token = match known {
-        Some(known)
-            if store
-                .get(token_key(&known.token).as_bytes())
-                .await?
-                .is_some() =>
-        {
-            known.token
-        }
-        _ => issue(store, "operator").await?,
-    };
-    let context = ClientContext {
-        url: url.to_owned(),
-        token,
-        ca: ca.to_owned(),
-    };
-    write_private(&file, &serde_json::to_vec_pretty(&context)?)?;
-    Ok(())
+/// The file `client.json` (mode 0600) of a data directory, by which clients know the servers.
+pub struct ClientFile {
+    /// Where tokens are.
+    pub store: SharedStore,
+    /// The data directory.
+    pub data: PathBuf,
+    /// This server's own URL.
+    pub url: String,
+    /// The authority's certificate, PEM.
+    pub ca: String,
+}
+
+impl ClientFile {
+    /// Writes it, with the URLs of other servers; the token stays while it is valid.
+    ///
+    /// # Errors
+    /// Where the store or the file fails.
+    pub async fn write(
+        &self,
+        others: &[String],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let file = self.data.join("client.json");
+        let known: Option<ClientContext> = fs::read(&file)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let token = match known {
+            Some(known) if is_valid(&self.store, &known.token).await? => known.token,
+            _ => issue(&self.store, "operator").await?,
+        };
+        let context = ClientContext {
+            url: self.url.clone(),
+            others: others.to_vec(),
+            token,
+            ca: self.ca.clone(),
+        };
+        write_private(&file, &serde_json::to_vec_pretty(&context)?)?;
+        Ok(())
+    }
+
+    /// Keeps it true of the members until `shutdown`.
+    pub async fn keep(self, mut roster: watch::Receiver<Roster>, shutdown: CancellationToken) {
+        let mut written = Vec::new();
+        let kept = async {
+            loop {
+                let members = roster.borrow_and_update().clone();
+                let urls = members.into_values().map(|seated| seated.member.api);
+                let others: Vec<String> = urls.filter(|url| *url != self.url).collect();
+                if others != written {
+                    match self.write(&others).await {
+                        Ok(()) => written = others,
+                        Err(error) => tracing::warn!(%error, "client.json cannot be written"),
+                    }
+                }
+                if roster.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        shutdown.run_until_cancelled(kept).await;
+    }
+}
+
+async fn is_valid(store: &SharedStore, token: &str) -> Result<bool, StoreError> {
+    Ok(store.get(token_key(token).as_bytes()).await?.is_some())
 }
 
 fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {

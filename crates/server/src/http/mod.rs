@@ -31,7 +31,7 @@ use wright_store::SharedStore;
 use wright_workflow::Engine;
 
 use self::answer::Refusal;
-use crate::{api::Health, control::Control, library::Library, records};
+use crate::{api::Health, control::Control, library::Library, records, shelf::Shelf};
 
 /// The largest package archive that is taken, bytes.
 const MAX_ARCHIVE: usize = 2 << 30;
@@ -50,6 +50,8 @@ pub struct Rooms {
     pub fleet: Fleet,
     /// The package store.
     pub library: Arc<Library>,
+    /// The archives, wherever they are.
+    pub shelf: Arc<Shelf>,
     /// Site control.
     pub control: Arc<Control>,
     /// Where hosts come from.

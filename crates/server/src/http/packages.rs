@@ -20,7 +20,16 @@ impl From<LibraryError> for Refusal {
             LibraryError::Changed { .. } => {
                 Refusal::new(409, "changed-package", "the package was not taken", detail)
             }
-            LibraryError::Disk(_) | LibraryError::Inventory(_) => Refusal::internal(detail),
+            LibraryError::Alone(_) => Refusal::new(
+                503,
+                "one-server",
+                "the package is on one server only",
+                detail,
+            ),
+            LibraryError::Disk(_)
+            | LibraryError::Inventory(_)
+            | LibraryError::Trust(_)
+            | LibraryError::Peer(_) => Refusal::internal(detail),
         }
     }
 }
@@ -47,7 +56,7 @@ pub async fn versions(
 }
 
 /// Push an archive: four bytes of big-endian length, the detached signature, the archive.
-#[utoipa::path(post, path = "/packages", request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses((status = 200, description = "It was taken.", body = serde_json::Value), (status = 409, description = "The version exists with other bytes.", body = serde_json::Value), (status = 422, description = "Its bytes or signature are wrong.", body = serde_json::Value)))]
+#[utoipa::path(post, path = "/packages", request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses((status = 200, description = "It was taken.", body = serde_json::Value), (status = 409, description = "The version exists with other bytes.", body = serde_json::Value), (status = 422, description = "Its bytes or signature are wrong.", body = serde_json::Value), (status = 503, description = "It was taken, but no second server could be reached; push it again.", body = serde_json::Value)))]
 pub async fn push(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,
@@ -56,9 +65,9 @@ pub async fn push(
     let (signature, archive) = split(&body).ok_or_else(|| {
         LibraryError::Malformed("a signature and an archive were expected".to_owned())
     })?;
-    Ok(Json(
-        rooms.library.push(archive, signature, &actor.0).await?,
-    ))
+    let package = rooms.library.push(archive, signature, &actor.0).await?;
+    rooms.shelf.spread(package.id.digest).await?;
+    Ok(Json(package))
 }
 
 fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use wright_fleet::Fleet;
+use wright_fleet::{Fleet, TaskKey};
 use wright_inventory::Inventory;
 use wright_model::{
     Check, Digest, Host, HostState, InstanceId, InstanceRecord, InstanceSpec, Name, PackageId,
@@ -122,10 +122,10 @@ impl Hands {
         context: &StepContext,
         task: Task,
     ) -> Result<Answer, StepError> {
-        let key = context.effect_key();
+        let key = fenced(context.effect_key(), context);
         let answer = self
             .fleet
-            .submit(host, &key, task, context.deadline, context.cancel.clone())
+            .submit(host, key, task, context.deadline, context.cancel.clone())
             .await;
         match answer {
             Err(fault) if fault.blame == Blame::Host && self.is_dead(host).await? => {
@@ -160,6 +160,11 @@ impl Hands {
             .await
             .map_err(passing)
     }
+}
+
+/// The key of a step's task, with what tells the agent that this server still has the job.
+fn fenced(key: String, context: &StepContext) -> TaskKey {
+    TaskKey::fenced(key, context.job, context.fence)
 }
 
 /// What becomes of a step whose host is dead. Its effect is gone with the host, so nothing is left

@@ -9,7 +9,7 @@ use wright_model::{Check, CheckKind, Expectation};
 use wright_protocol::{Observation, Task};
 use wright_workflow::{Outcome, StepContext, StepError, Verb};
 
-use super::{Hands, OnInstance, broken, from_fault, input};
+use super::{Hands, OnInstance, broken, fenced, from_fault, input};
 
 pub(super) struct Verify(pub Arc<Hands>);
 
@@ -46,6 +46,7 @@ impl Verify {
         loop {
             tries += 1;
             let key = format!("{}/{number}.{tries}", context.effect_key());
+            let key = fenced(key, context);
             let task = Task::Check {
                 instance: on.instance.clone(),
                 check: check.clone(),
@@ -53,7 +54,7 @@ impl Verify {
             let answer = self
                 .0
                 .fleet
-                .submit(&on.host, &key, task, until, context.cancel.clone())
+                .submit(&on.host, key, task, until, context.cancel.clone())
                 .await;
             let bad = match answer {
                 Ok(answer) => match judge(&check.check, answer.observation.as_ref()) {
