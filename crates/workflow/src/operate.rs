@@ -174,7 +174,7 @@ impl Engine {
         let mut cause = format!("taken back by {actor}: {reason}");
         match stays.as_slice() {
             [] => {}
-            [few @ ..] if few.len() <= 5 => {
+            few if few.len() <= 5 => {
                 cause = format!("{cause}; stays, for it has no undo: {}", few.join(", "));
             }
             [first, rest @ ..] => {

@@ -13,6 +13,8 @@ mod slots;
 mod undo;
 
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
