@@ -42,6 +42,7 @@ mod plan;
 mod render;
 mod report;
 mod resolve;
+mod together;
 
 pub use bundle::Bundle;
 pub use catalog::{Catalog, Offer};

@@ -110,7 +110,8 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// Every way in which a plan breaks an invariant; empty for a good plan.
+/// Every way in which a plan breaks an invariant; empty for a good plan. Rules do not see each other:
+/// all processors check, and what they find is joined in the order of the rules.
 pub fn lint(plan: &Plan) -> Vec<Diagnostic> {
     let broken = |rule: &Rule| {
         let finding = |message: String| {
@@ -123,5 +124,14 @@ pub fn lint(plan: &Plan) -> Vec<Diagnostic> {
             .map(finding)
             .collect::<Vec<_>>()
     };
-    RULES.iter().flat_map(broken).collect()
+    std::thread::scope(|scope| {
+        let running: Vec<_> = RULES
+            .iter()
+            .map(|rule| scope.spawn(move || broken(rule)))
+            .collect();
+        running
+            .into_iter()
+            .flat_map(crate::together::ended)
+            .collect()
+    })
 }

@@ -65,13 +65,48 @@ pub fn plan(desired: &Desired, observed: &Observed, parent: u64) -> Result<Plan,
     Ok(plan)
 }
 
+/// What an instance shall run with, beside its app and its place.
+type Specified<'a> = (&'a App, &'a Slot, InstanceSpec);
+
+/// The specifications of all instances, by app. Apps do not see each other's: they are rendered by
+/// all processors, and joined in their order.
 fn specs<'a>(
     desired: &'a Desired,
     topology: &'a Topology,
-) -> Result<Vec<(&'a App, &'a Slot, InstanceSpec)>, Vec<Diagnostic>> {
+) -> Result<Vec<Specified<'a>>, Vec<Diagnostic>> {
+    let apps: Vec<(&Name, &App)> = desired.apps.iter().collect();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = apps.len().div_ceil(processors).max(1);
+    let shares = std::thread::scope(|scope| {
+        let running: Vec<_> = apps
+            .chunks(share)
+            .map(|apps| scope.spawn(move || specs_of(desired, topology, apps)))
+            .collect();
+        let ended = running.into_iter().map(crate::together::ended);
+        ended.collect::<Vec<_>>()
+    });
+    let (mut specs, mut found) = (Vec::new(), Vec::new());
+    for share in shares {
+        match share {
+            Ok(share) => specs.extend(share),
+            Err(errors) => found.extend(errors),
+        }
+    }
+    if found.is_empty() {
+        Ok(specs)
+    } else {
+        Err(found)
+    }
+}
+
+fn specs_of<'a>(
+    desired: &'a Desired,
+    topology: &'a Topology,
+    apps: &[(&'a Name, &'a App)],
+) -> Result<Vec<Specified<'a>>, Vec<Diagnostic>> {
     let mut specs = Vec::new();
     let mut found = Vec::new();
-    for (name, app) in &desired.apps {
+    for &(name, app) in apps {
         let renderer = match Renderer::new(desired, topology, app) {
             Ok(renderer) => renderer,
             Err(errors) => {

@@ -39,7 +39,7 @@ pub struct Plan {
     pub site: Name,
     /// The revision of what was observed.
     pub parent: u64,
-    /// The address of everything else in the plan.
+    /// The address of everything else in the plan but the steps, which follow from it.
     pub digest: Digest,
     /// The hosts that instances may be on.
     pub hosts: BTreeMap<Name, PlannedHost>,
@@ -177,10 +177,12 @@ impl Plan {
             .collect()
     }
 
-    /// Computes the digest anew from everything else.
+    /// Computes the digest anew from everything else but the steps.
     pub(crate) fn seal(&mut self) {
         self.digest = Digest::of(b"");
+        let steps = std::mem::take(&mut self.steps);
         self.digest = Digest::of_json(self).unwrap_or(self.digest);
+        self.steps = steps;
     }
 }
 
