@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Shared by the streams of all agents, not copied for each.
     tonic_prost_build::configure()
         .bytes(".wright.agent.v1.Table.body")
+        .codec_path("crate::codec::Frugal")
         .compile_fds(files)?;
     Ok(())
 }

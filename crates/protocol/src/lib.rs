@@ -16,6 +16,7 @@
 //! - Every task either has an effect, which the agent journals under the task's key, or is
 //!   repeatable and is never journalled.
 
+mod codec;
 mod table;
 mod task;
 
