@@ -1,0 +1,140 @@
+//! Builds whose operations take time: how far above what is possible, how soon a server that was
+//! killed goes on, and how long an explanation takes meanwhile.
+
+use std::{collections::BTreeMap, path::Path, time::Instant};
+
+use jiff::Timestamp;
+use tokio::time::{Duration, sleep};
+
+use super::{
+    LARGE, LARGEST, SITE,
+    bed::{Bed, Behaviour, Job, PATIENCE, Report},
+};
+use crate::{Result, bench::results::Row};
+
+/// Steps that a server has under way at the most, in all and on one host
+/// (`wright_workflow::Settings`).
+const SLOTS: (f64, f64) = (1_024.0, 16.0);
+/// How often an explanation is asked for.
+const QUESTIONS: usize = 100;
+/// The time a build has to get going.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+/// The time between two looks at a job that runs.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The three of them.
+pub async fn rows(work: &Path, runs: usize) -> Result<Vec<Row>> {
+    let (mut above, mut again, mut explained) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..runs {
+        above.push(above_bound(work).await?);
+        again.push(killed(work).await?);
+        explained.push(explain(work).await?);
+    }
+    let above_bound = format!(
+        "{} apps, typical operation times, 2000 hosts: wall over the lower bound",
+        LARGE.apps
+    );
+    let explained_at = format!("explain one of {} instances: p99", LARGEST.instances);
+    Ok(vec![
+        Row::median(&above_bound, "", above).at_most(1.05),
+        Row::median("server killed: first step done again", "s", again).at_most(1.0),
+        Row::median(&explained_at, "ms", explained).at_most(50.0),
+    ])
+}
+
+/// Wall time over the longest chain of steps by the time each took, or over what all of them take in
+/// the slots that an engine and each host have, whichever is longer.
+async fn above_bound(work: &Path) -> Result<f64> {
+    let bed = Bed::start(work, 2_000, Behaviour::Typical).await?;
+    let site = bed.generate(&LARGE).await?;
+    bed.begin(&site).await?;
+    let report = ended(&bed).await?;
+    bed.end().await?;
+    let ratio = report.wall_ms as f64 / bound_ms(&report);
+    println!(
+        "typical times: {:.1} s, critical path {:.1} s, bound {:.1} s, {ratio:.3} times the bound",
+        report.wall_ms as f64 / 1000.0,
+        report.critical_ms as f64 / 1000.0,
+        bound_ms(&report) / 1000.0
+    );
+    Ok(ratio)
+}
+
+fn bound_ms(report: &Report) -> f64 {
+    let (mut all, mut on): (u64, BTreeMap<&str, u64>) = (0, BTreeMap::new());
+    for bar in &report.timeline {
+        let took = bar.to_ms.saturating_sub(bar.from_ms);
+        all += took;
+        *on.entry(bar.host.as_str()).or_default() += took;
+    }
+    let fullest = on.into_values().max().unwrap_or(0);
+    let by_all = all as f64 / SLOTS.0;
+    let by_host = fullest as f64 / SLOTS.1;
+    (report.critical_ms as f64).max(by_all).max(by_host)
+}
+
+/// Seconds from the start of the next server process to the end of the first step.
+async fn killed(work: &Path) -> Result<f64> {
+    let mut bed = Bed::start(work, 1_000, Behaviour::Typical).await?;
+    let site = bed.generate(&SITE).await?;
+    bed.begin(&site).await?;
+    sleep(UNDER_WAY).await;
+    let again = bed.strike().await?;
+    let report = ended(&bed).await?;
+    bed.end().await?;
+    let first = report.timeline.iter().filter_map(|bar| {
+        let ended = report.began_at + jiff::SignedDuration::from_millis(bar.to_ms.cast_signed());
+        (ended > again).then(|| seconds(again, ended))
+    });
+    let first = first.fold(f64::INFINITY, f64::min);
+    println!("killed: the first step was done again after {first:.2} s");
+    Ok(first)
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64()
+}
+
+/// The time for one explanation while the largest site is being built, with the start of the
+/// command: the slowest of a hundred, in milliseconds.
+async fn explain(work: &Path) -> Result<f64> {
+    let bed = Bed::start(work, 5_000, Behaviour::Typical).await?;
+    let site = bed.generate(&LARGEST).await?;
+    bed.begin(&site).await?;
+    sleep(UNDER_WAY).await;
+    let mut slowest = 0.0_f64;
+    for number in 0..QUESTIONS {
+        // Of the last layer: it waits until the end.
+        let instance = format!("edge-{}-1", number % 4 + 1);
+        let begun = Instant::now();
+        bed.wright(&["site", "explain", "generated", &instance])
+            .await?;
+        slowest = slowest.max(begun.elapsed().as_secs_f64() * 1000.0);
+        if begun.elapsed() > Duration::from_secs(1) && number >= 4 {
+            break;
+        }
+    }
+    bed.end().await?;
+    println!("explain: {slowest:.0} ms");
+    Ok(slowest)
+}
+
+/// The report once the job has ended.
+async fn ended(bed: &Bed) -> Result<Report> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        sleep(LOOK).await;
+        // A server that was just killed may not be there yet.
+        let Ok(jobs) = bed.wright(&["job", "list", "-o", "json"]).await else {
+            continue;
+        };
+        let jobs: Vec<Job> = serde_json::from_str(&jobs)?;
+        if jobs
+            .iter()
+            .all(|job| !["running", "undoing"].contains(&job.state.as_str()))
+        {
+            return bed.report().await;
+        }
+    }
+    Err("the job did not end".into())
+}
