@@ -8,7 +8,6 @@ mod view;
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use wright_fleet::Fleet;
 use wright_inventory::{Event, Inventory};
 use wright_model::{Digest, HostState, InstanceRecord, Name};
@@ -16,10 +15,11 @@ use wright_site::{Bundle, Desired, Observed, Plan, PlannedApp};
 use wright_store::SharedStore;
 use wright_workflow::{Engine, JobError, JobFilter, JobId, JobSpec, JobSummary, Step};
 
-pub use self::error::ControlError;
 use self::error::findings;
+pub use self::{end::Lost, error::ControlError};
 use crate::{
     api::{UpAnswer, UpRequest},
+    members::Planning,
     library::Library,
     records::{self, SiteRecord, Specs, kind},
     secrets::Vault,
@@ -41,7 +41,7 @@ pub struct Control {
     /// What instances shall run with.
     pub specs: Arc<Specs>,
     /// One plan at a time goes from observation to job, so that no two take the same port.
-    planning: Mutex<()>,
+    pub planning: Planning,
 }
 
 /// What the planner needs to make a job's plan anew.
@@ -67,28 +67,6 @@ struct Work<'a> {
     actor: &'a str,
 }
 impl Control {
-    /// Ties the rooms together.
-    pub fn new(
-        store: SharedStore,
-        inventory: Arc<Inventory>,
-        library: Arc<Library>,
-        vault: Arc<Vault>,
-        engine: Engine,
-        fleet: Fleet,
-        specs: Arc<Specs>,
-    ) -> Self {
-        Control {
-            store,
-            inventory,
-            library,
-            vault,
-            engine,
-            fleet,
-            specs,
-            planning: Mutex::new(()),
-        }
-    }
-
     /// What `up` would do now. Changes nothing.
     ///
     /// # Errors
