@@ -291,3 +291,103 @@ fn describe(task: &Task) -> String {
         Task::Clear => "clearing the host".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+    use wright_protocol::Answer;
+
+    use super::*;
+
+    /// Counts what it is asked to do; ends it when told to.
+    #[derive(Default)]
+    struct Counted {
+        begun: AtomicUsize,
+        ends: Notify,
+    }
+
+    #[async_trait]
+    impl Effects for Counted {
+        async fn perform(self: Arc<Self>, _: Order, _: Output) -> TaskAnswer {
+            self.begun.fetch_add(1, Ordering::Relaxed);
+            self.ends.notified().await;
+            Ok(Answer::default())
+        }
+
+        fn statuses(&self) -> Vec<InstanceStatus> {
+            Vec::new()
+        }
+
+        async fn changes(&self) -> (Vec<InstanceStatus>, Vec<InstanceId>) {
+            std::future::pending().await
+        }
+
+        fn usage(&self) -> Usage {
+            Usage::default()
+        }
+    }
+
+    fn claim(claim: u64) -> Fence {
+        let job = "job-1".to_owned();
+        Fence { job, claim }
+    }
+
+    fn order(key: &str, fence: Fence) -> Order {
+        Order {
+            key: key.to_owned(),
+            task: Task::Clear,
+            deadline: None,
+            fence: Some(fence),
+        }
+    }
+
+    fn open(path: &std::path::Path) -> Tasks<Counted> {
+        Tasks::new(Arc::default(), Journal::open(path).unwrap())
+    }
+
+    async fn does(tasks: &Tasks<Counted>, key: &str, of: u64) -> TaskAnswer {
+        tasks.effects().ends.notify_one();
+        tasks
+            .execute(order(key, claim(of)), mpsc::channel(1).0)
+            .await
+    }
+
+    #[tokio::test]
+    async fn steps_of_a_lost_claim_are_refused_also_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let tasks = open(&path);
+        does(&tasks, "a", 1).await.unwrap();
+        does(&tasks, "b", 2).await.unwrap();
+        let refused = does(&tasks, "c", 1).await.unwrap_err();
+        assert!(refused.message.contains("another server"), "{refused}");
+        // Not even what is known is told.
+        assert!(does(&tasks, "a", 1).await.is_err());
+        drop(tasks);
+        let tasks = open(&path);
+        assert!(does(&tasks, "c", 1).await.is_err());
+        assert_eq!(tasks.effects().begun.load(Ordering::Relaxed), 0);
+        does(&tasks, "a", 2).await.unwrap();
+        assert_eq!(tasks.effects().begun.load(Ordering::Relaxed), 0);
+        does(&tasks, "c", 2).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_lost_a_claim_cancels_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let tasks = open(&directory.path().join("journal"));
+        let running = {
+            let tasks = tasks.clone();
+            let order = order("a", claim(2));
+            tokio::spawn(async move { tasks.execute(order, mpsc::channel(1).0).await })
+        };
+        while tasks.effects().begun.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        tasks.cancel("a", Some(&claim(1)));
+        tasks.effects().ends.notify_one();
+        running.await.unwrap().unwrap();
+    }
+}

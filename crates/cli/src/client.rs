@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,11 +20,16 @@ use wright_server::api::ClientContext;
 
 use crate::failure::Failure;
 
+/// How long one of several servers may take to say that it lives.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
 /// Talks to a server, and to the next where that one does not answer.
 pub struct Client {
     context: ClientContext,
     /// Which of the servers answered last.
     answers: AtomicUsize,
+    /// Done when it was found out which of several servers answers at all.
+    found: tokio::sync::OnceCell<()>,
     http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -67,6 +73,7 @@ impl Client {
         Ok(Client {
             context,
             answers: AtomicUsize::new(0),
+            found: tokio::sync::OnceCell::new(),
             http,
         })
     }
@@ -92,6 +99,11 @@ impl Client {
         Err(problem(status, &body))
     }
 
+    fn servers(&self) -> Vec<&String> {
+        let servers = std::iter::once(&self.context.url);
+        servers.chain(&self.context.others).collect()
+    }
+
     /// Asks one server after the other, from the one that answered last, until one can be reached.
     async fn ask(
         &self,
@@ -100,24 +112,15 @@ impl Client {
         content_type: &str,
         body: Bytes,
     ) -> Result<http::Response<Incoming>, Failure> {
-        let servers: Vec<&String> = std::iter::once(&self.context.url)
-            .chain(&self.context.others)
-            .collect();
+        let servers = self.servers();
+        if servers.len() > 1 {
+            self.found.get_or_init(|| self.find()).await;
+        }
         let first = self.answers.load(Ordering::Relaxed);
         let mut failures = Vec::new();
         for number in (0..servers.len()).map(|nth| (first + nth) % servers.len()) {
-            let server = servers[number];
-            let url = format!("{server}/api/v1{path}");
-            let request = Request::builder()
-                .method(&method)
-                .uri(&url)
-                .header(
-                    header::AUTHORIZATION,
-                    format!("Bearer {}", self.context.token),
-                )
-                .header(header::CONTENT_TYPE, content_type)
-                .body(Full::new(body.clone()))
-                .map_err(|error| Failure::usage(format!("{url}: {error}")))?;
+            let url = format!("{}/api/v1{path}", servers[number]);
+            let request = self.request(&method, &url, content_type, body.clone())?;
             let error = match self.http.request(request).await {
                 Ok(response) => {
                     self.answers.store(number, Ordering::Relaxed);
@@ -127,12 +130,13 @@ impl Client {
             };
             use std::error::Error as _;
             let cause = error.source().map(|source| format!(": {source}"));
-            let cause = cause.unwrap_or_default();
             failures.push(format!(
-                "the server at {server} does not answer: {error}{cause}"
+                "the server at {} does not answer: {error}{}",
+                servers[number],
+                cause.unwrap_or_default()
             ));
-            // What was sent may have been done: only somebody who was not reached is passed over.
-            if !error.is_connect() {
+            // What was sent may have been done: then only somebody who was not reached is passed over.
+            if method != Method::GET && !error.is_connect() {
                 break;
             }
         }
@@ -140,6 +144,39 @@ impl Client {
             "{}\n  help: is `wright dev` or `wright server` running?",
             failures.join("\n")
         )))
+    }
+
+    /// Finds a server that answers: a frozen one takes connections and says nothing.
+    async fn find(&self) {
+        for (number, server) in self.servers().into_iter().enumerate() {
+            let url = format!("{server}/api/v1/health");
+            let asked = async {
+                let request = self.request(&Method::GET, &url, "application/json", Bytes::new());
+                self.http.request(request.ok()?).await.ok()
+            };
+            if let Ok(Some(_)) = tokio::time::timeout(ANSWERS_WITHIN, asked).await {
+                return self.answers.store(number, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        method: &Method,
+        url: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        Request::builder()
+            .method(method)
+            .uri(url)
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", self.context.token),
+            )
+            .header(header::CONTENT_TYPE, content_type)
+            .body(Full::new(body))
+            .map_err(|error| Failure::usage(format!("{url}: {error}")))
     }
 
     async fn json<T: DeserializeOwned>(

@@ -190,7 +190,7 @@ impl Fleet {
         };
         let why = loop {
             match news.message().await {
-                Ok(Some(news)) => following.take(news).await,
+                Ok(Some(news)) => following.take(news),
                 Ok(None) => break "it ended the connection".to_owned(),
                 Err(status) => break status.message().to_owned(),
             }
@@ -246,7 +246,7 @@ struct Following<'a> {
 }
 
 impl Following<'_> {
-    async fn take(&self, news: PeerNews) {
+    fn take(&self, news: PeerNews) {
         let Ok(host) = news.host.parse::<Name>() else {
             return;
         };
@@ -259,13 +259,10 @@ impl Following<'_> {
                     peer: self.peer.id.clone(),
                     orders: self.orders.clone(),
                 };
-                let number = self
-                    .shared
+                // Its server has asked the roster. If the host was given up meanwhile, that server
+                // ends the session, and with it this one.
+                self.shared
                     .open(&host, hello, line, CancellationToken::new());
-                // Asked after being seated, as with those that are connected here.
-                if number.is_some() && !self.shared.roster.is_known(&host).await {
-                    self.close(&host, "its host was given up");
-                }
             }
             Some(Some(said)) => {
                 let number = {

@@ -5,7 +5,8 @@
 //! start.
 
 use std::{
-    fs, io,
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -221,23 +222,44 @@ impl Trust {
     }
 }
 
-/// The id of a server: made once for a data directory, so that a server that is started again takes
-/// up at once what it was doing.
-///
-/// # Errors
-/// Where it cannot be read or written.
-pub fn server_id(own: &Path) -> io::Result<String> {
-    let file = own.join("id");
-    match fs::read_to_string(&file) {
-        Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => {
-            let id = uuid::Uuid::now_v7().to_string();
-            let partial = own.join("id.partial");
-            fs::write(&partial, &id)?;
-            fs::rename(&partial, &file)?;
-            Ok(id)
+/// The id of a server, made once for a data directory: a server that is started again takes up at
+/// once what it was doing. Held, so that no two servers have one.
+#[derive(Debug)]
+pub struct ServerId {
+    /// The id.
+    pub id: String,
+    _held: File,
+}
+
+impl ServerId {
+    /// Reads the id of a data directory, or makes it.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written, or another server has the directory.
+    pub fn hold(own: &Path) -> io::Result<Self> {
+        let file = own.join("id");
+        let mut held = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&file)?;
+        held.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("another server runs in {}", own.display()),
+            ),
+            TryLockError::Error(error) => error,
+        })?;
+        let mut id = String::new();
+        held.read_to_string(&mut id)?;
+        // A torn one was told to nobody.
+        if id.parse::<uuid::Uuid>().is_err() {
+            id = uuid::Uuid::now_v7().to_string();
+            held.set_len(0)?;
+            held.write_all(id.as_bytes())?;
+            held.sync_all()?;
         }
+        Ok(ServerId { id, _held: held })
     }
 }
 
@@ -327,9 +349,12 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_id_stays() {
+    fn a_servers_id_stays_and_is_one_servers_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let id = server_id(dir.path()).unwrap();
-        assert_eq!(server_id(dir.path()).unwrap(), id);
+        let first = ServerId::hold(dir.path()).unwrap();
+        assert!(ServerId::hold(dir.path()).is_err());
+        let id = first.id.clone();
+        drop(first);
+        assert_eq!(ServerId::hold(dir.path()).unwrap().id, id);
     }
 }

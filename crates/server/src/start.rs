@@ -17,7 +17,7 @@ use crate::{
     development, doing,
     duties::Duties,
     http::{self, Rooms},
-    installation::{Installation, server_id},
+    installation::{Installation, ServerId},
     library::Library,
     members::{self, Member, Membership, Planning, Roster},
     records, routing,
@@ -42,6 +42,7 @@ pub struct Server {
     pub shutdown: CancellationToken,
     /// What runs until then.
     pub tasks: JoinSet<()>,
+    _id: ServerId,
 }
 
 /// Opens the store and starts everything.
@@ -52,7 +53,8 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
     let data = &settings.data;
     let own = data.join("server");
     std::fs::create_dir_all(&own).map_err(doing(format!("making {}", own.display())))?;
-    let id = server_id(&own).map_err(doing("reading this server's id"))?;
+    let held = ServerId::hold(&own).map_err(doing("reading this server's id"))?;
+    let id = held.id.clone();
     let shared = settings.store_url().starts_with("etcd:");
     if shared && settings.agents.ip().is_unspecified() && settings.advertise.is_none() {
         return Err(doing("joining other servers")(
@@ -164,6 +166,7 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
         rooms,
         shutdown,
         tasks,
+        _id: held,
     })
 }
 

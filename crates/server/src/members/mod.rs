@@ -188,3 +188,55 @@ fn seated(entry: &Entry) -> Option<(String, Seated)> {
     let lease = entry.lease?;
     Some((member.id.clone(), Seated { member, lease }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_member_whose_lease_is_ended_becomes_one_again_in_a_new_term() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = wright_store::open(&format!("file:{}", dir.path().display()))
+            .await
+            .unwrap();
+        let own = Member {
+            id: "one".to_owned(),
+            agents: "127.0.0.1:7401".to_owned(),
+            api: "https://127.0.0.1:7400".to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+        };
+        let membership = Membership {
+            store: store.clone(),
+            own: own.clone(),
+            lease_seconds: 1,
+        };
+        let shutdown = CancellationToken::new();
+        let (terms, mut term) = watch::channel(None);
+        let roster: Arc<watch::Sender<Roster>> = Arc::default();
+        let mut known = roster.subscribe();
+        tokio::spawn(watch_members(store.clone(), roster, shutdown.clone()));
+        let running = tokio::spawn({
+            let shutdown = shutdown.clone();
+            let work = async |term: Term| term.over.cancelled().await;
+            async move { membership.run(work, terms, shutdown).await }
+        });
+        let first = term
+            .wait_for(Option::is_some)
+            .await
+            .unwrap()
+            .clone()
+            .unwrap();
+        let seated = known.wait_for(|roster| !roster.is_empty()).await.unwrap();
+        let (member, lease) = (seated["one"].member.clone(), seated["one"].lease);
+        drop(seated);
+        assert_eq!((member, lease), (own, first.lease));
+        store.lease_revoke(first.lease).await.unwrap();
+        first.over.cancelled().await;
+        let again = |term: &Option<Term>| term.as_ref().is_some_and(|t| t.lease != first.lease);
+        let second = term.wait_for(again).await.unwrap().clone().unwrap();
+        shutdown.cancel();
+        running.await.unwrap();
+        assert!(second.over.is_cancelled());
+        assert!(store.get(b"server/one").await.unwrap().is_none());
+    }
+}

@@ -111,7 +111,7 @@ pub fn broken(retry: bool) -> StepError {
 }
 
 /// A verb whose attempts the test answers one by one.
-pub struct Asked(mpsc::UnboundedSender<Call>);
+pub struct Asked(pub mpsc::UnboundedSender<Call>);
 
 #[async_trait]
 impl Verb for Asked {
