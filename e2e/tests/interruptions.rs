@@ -131,7 +131,7 @@ fn a_failed_job_is_tried_again_once_its_cause_is_gone_and_never_after_another() 
     let failed = job(&bed)["id"].as_str().unwrap().to_owned();
     fs::remove_file(&broken).unwrap();
     bed.must(&["site", "up", &file, "--yes"]);
-    let refused = bed.run(&["job", "retry", &failed]);
+    let refused = bed.run(&["job", "retry", &failed, "--reason", "once more"]);
     assert!(
         !refused.ok && refused.err.contains("wright site up"),
         "{}",

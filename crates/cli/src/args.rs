@@ -318,11 +318,66 @@ pub enum JobCommand {
     /// Follow a job to its end.
     #[command(after_help = "Example:\n  wright job watch 0199…")]
     Watch { job: String },
-    /// Try the failed steps of a job again.
-    #[command(after_help = "Example:\n  wright job retry 0199… --reason 'disk was full'")]
+    /// Try the failed steps of a job again, or one of them while the job runs.
+    #[command(
+        after_help = "Examples:\n  wright job retry 0199… --reason 'disk was full'\n  wright job retry 0199… install/catalog-1@h3 --reason 'disk was full'"
+    )]
     Retry {
         job: String,
+        /// Only this step; its job must run or be paused.
+        step: Option<String>,
+        /// Why; kept with the job.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Go on as if a failed step had succeeded; a job that has ended begins again without it.
+    #[command(
+        after_help = "Example:\n  wright job skip 0199… verify/catalog-1@h3 --reason 'the check is wrong'"
+    )]
+    Skip {
+        job: String,
+        step: String,
+        /// Why; kept with the job.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Start nothing more of a job; what runs goes on to its end.
+    #[command(after_help = "Example:\n  wright job pause 0199… --reason 'looking at h3 first'")]
+    Pause {
+        job: String,
         #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Go on with a paused job.
+    #[command(after_help = "Example:\n  wright job resume 0199…")]
+    Resume {
+        job: String,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Say yes to what a step waits for; `wright job show` says what that is.
+    #[command(
+        after_help = "Example:\n  wright job approve 0199… approve-traffic --reason 'looks good'"
+    )]
+    Approve {
+        job: String,
+        step: String,
+        /// Why; kept with the job.
+        #[arg(long)]
+        reason: String,
+        /// What comes with the answer, as JSON; becomes part of the step's output.
+        #[arg(long, default_value = "null")]
+        value: serde_json::Value,
+    },
+    /// Say no to what a step waits for: the step fails.
+    #[command(
+        after_help = "Example:\n  wright job refuse 0199… approve-traffic --reason 'too many errors'"
+    )]
+    Refuse {
+        job: String,
+        step: String,
+        /// Why; kept with the job.
+        #[arg(long)]
         reason: String,
     },
     /// Stop a job; what is half made is taken back.

@@ -11,7 +11,7 @@ use std::{
 use console::{Term, style};
 use jiff::Timestamp;
 use wright_site::Label;
-use wright_workflow::{JobState, JobView, StepRecord, StepState};
+use wright_workflow::{JobState, JobView, StepRecord, StepState, WAIT, Wait};
 
 const BAR: usize = 24;
 const RUNNING_SHOWN: usize = 10;
@@ -57,6 +57,7 @@ fn headline(job: &JobView, live: &[&StepRecord], now: Timestamp) -> String {
     let ended = live.iter().filter(|record| done(record)).count();
     let left = time_left_ms(live, now);
     let state = match job.summary.state {
+        JobState::Running if job.summary.paused.is_some() => style("paused").yellow().to_string(),
         JobState::Running => format!("about {:.0} s left", (left as f64 / 1000.0).ceil()),
         JobState::Undoing => style("taking back what was half made").yellow().to_string(),
         state => format!("{state:?}").to_lowercase(),
@@ -140,6 +141,7 @@ fn running(live: &[&StepRecord], now: Timestamp) -> Vec<String> {
                 .filter(|_| record.state == StepState::Backoff);
             let error = error
                 .map(|error| format!("  {}", style(&error.message).red()))
+                .or_else(|| waits_for(record))
                 .unwrap_or_default();
             format!(
                 "  {mark} {} {}{error}",
@@ -152,6 +154,16 @@ fn running(live: &[&StepRecord], now: Timestamp) -> Vec<String> {
         lines.push(format!("    and {} more", active.len() - RUNNING_SHOWN));
     }
     lines
+}
+
+/// Whose answer a step waits for.
+fn waits_for(record: &StepRecord) -> Option<String> {
+    if record.step.verb != WAIT || record.state != StepState::Running {
+        return None;
+    }
+    let wait: Wait = serde_json::from_value(record.step.input.clone()).ok()?;
+    let (from, what) = (style(wait.from).yellow(), wait.what);
+    Some(format!("  waits for {from}: {what}"))
 }
 
 /// Who waits for whom: starts that only wait for others' readiness.
@@ -334,7 +346,7 @@ impl Screen {
 mod tests {
     use serde_json::json;
     use wright_model::Span;
-    use wright_workflow::{JobId, JobSummary, Retry, Step};
+    use wright_workflow::{JobAction, JobEvent, JobId, JobSummary, Retry, Step};
 
     use super::*;
 
@@ -397,6 +409,28 @@ mod tests {
         assert!(text.contains("ready db-1 on h1"), "{text}");
         assert!(text.contains("web-1 waits for db-1"), "{text}");
         assert!(text.contains("0/2 steps"), "{text}");
+    }
+
+    #[test]
+    fn a_frame_says_that_the_job_is_paused_and_whose_answer_it_waits_for() {
+        console::set_colors_enabled(false);
+        let mut asks = step("ask/db-1@h1", &[], StepState::Running);
+        asks.step.verb = WAIT.to_owned();
+        asks.step.input = json!({ "what": "may it take traffic?", "from": "on-call" });
+        let mut view = job(vec![asks]);
+        view.summary.paused = Some(JobEvent {
+            at: Timestamp::UNIX_EPOCH,
+            actor: "anna".into(),
+            action: JobAction::Pause,
+            step: None,
+            reason: "lunch".into(),
+        });
+        let text = frame(&view, Timestamp::UNIX_EPOCH, 120).join("\n");
+        assert!(
+            text.contains("waits for on-call: may it take traffic?"),
+            "{text}"
+        );
+        assert!(text.contains("paused"), "{text}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wright_model::{Capacity, Digest, Host, InstanceRecord, InstanceStatus, Name, PackageId};
 use wright_site::{Bundle, Plan};
-use wright_workflow::JobId;
+use wright_workflow::{Decision, JobId};
 
 /// `client.json`: how a command line finds and trusts a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,11 +123,27 @@ pub struct OperationAnswer {
     pub lines: Vec<String>,
 }
 
-/// Why somebody interferes with a job.
+/// Why somebody interferes with a job, and with which of its steps.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// For the audit trail.
+    /// For the audit trail. Retrying, skipping and answering need one.
     #[serde(default)]
+    pub reason: String,
+    /// The step to skip, or to retry in place of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+}
+
+/// `POST /jobs/{job}/answer`: what somebody decided that a step waits for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StepAnswer {
+    /// The step.
+    pub step: String,
+    /// `approved` or `refused`, and what comes with it.
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// Why.
     pub reason: String,
 }
 

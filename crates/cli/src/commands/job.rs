@@ -4,9 +4,12 @@ use std::{collections::HashMap, time::Duration};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use wright_server::api::Reason;
+use serde::Serialize;
+use wright_server::api::{Reason, StepAnswer};
 use wright_site::Label;
-use wright_workflow::{JobDelta, JobState, JobSummary, JobView, StepState};
+use wright_workflow::{
+    Decision, JobDelta, JobState, JobSummary, JobView, StepRecord, StepState, Verdict,
+};
 
 use super::Context;
 use crate::{
@@ -25,12 +28,11 @@ pub async fn run(context: Context, command: JobCommand) -> Result<(), Failure> {
             output::print(context.format, &jobs, |jobs| {
                 let head = ["JOB", "WHAT", "STATE", "AGE", "BY", "CAUSE"];
                 let rows = jobs.iter().map(|job| {
-                    let state = format!("{:?}", job.state).to_lowercase();
                     let age = output::age(job.created_at);
                     [
                         job.id.to_string(),
                         job.title.clone(),
-                        state,
+                        state(job),
                         age,
                         job.actor.clone(),
                         job.cause.clone(),
@@ -50,23 +52,110 @@ pub async fn run(context: Context, command: JobCommand) -> Result<(), Failure> {
             }
             judge(&job)
         }
-        JobCommand::Retry { job, reason } => step_in(&context, &job, "retry", reason).await,
-        JobCommand::Cancel { job, reason } => step_in(&context, &job, "cancel", reason).await,
+        JobCommand::Retry { job, step, reason } => {
+            let step = match step {
+                Some(step) => Some(named(&context, &job, step).await?),
+                None => None,
+            };
+            step_in(&context, &job, "retry", &Reason { reason, step }).await
+        }
+        JobCommand::Skip { job, step, reason } => {
+            let step = Some(named(&context, &job, step).await?);
+            step_in(&context, &job, "skip", &Reason { reason, step }).await
+        }
+        JobCommand::Pause { job, reason } => {
+            step_in(&context, &job, "pause", &of_job(reason)).await
+        }
+        JobCommand::Resume { job, reason } => {
+            step_in(&context, &job, "resume", &of_job(reason)).await
+        }
+        JobCommand::Cancel { job, reason } => {
+            step_in(&context, &job, "cancel", &of_job(reason)).await
+        }
+        JobCommand::Approve {
+            job,
+            step,
+            reason,
+            value,
+        } => {
+            let verdict = Verdict::Approved;
+            let decision = Decision { verdict, value };
+            answer(&context, &job, step, decision, reason).await
+        }
+        JobCommand::Refuse { job, step, reason } => {
+            let (verdict, value) = (Verdict::Refused, serde_json::Value::Null);
+            let decision = Decision { verdict, value };
+            answer(&context, &job, step, decision, reason).await
+        }
     }
 }
 
-async fn step_in(context: &Context, job: &str, verb: &str, reason: String) -> Result<(), Failure> {
+fn of_job(reason: String) -> Reason {
+    Reason { reason, step: None }
+}
+
+async fn answer(
+    context: &Context,
+    job: &str,
+    step: String,
+    decision: Decision,
+    reason: String,
+) -> Result<(), Failure> {
+    let answer = StepAnswer {
+        step: named(context, job, step).await?,
+        decision,
+        reason,
+    };
+    step_in(context, job, "answer", &answer).await
+}
+
+/// The whole name of a step that is told by its name's beginning or as `job show` tells it.
+async fn named(context: &Context, job: &str, told: String) -> Result<String, Failure> {
+    let job: JobView = context.client.get(&format!("/jobs/{job}")).await?;
+    let names = |fits: &dyn Fn(&StepRecord) -> bool| {
+        let fitting = job.steps.iter().filter(|record| fits(record));
+        let names: Vec<String> = fitting.map(|record| record.step.name.clone()).collect();
+        names
+    };
+    let exact = names(&|record| record.step.name == told || describe(record) == told);
+    let mut found = match exact.as_slice() {
+        [] => names(&|record| !record.dropped && record.step.name.starts_with(&told)),
+        _ => exact,
+    };
+    match (found.pop(), found.len()) {
+        (Some(name), 0) => Ok(name),
+        (Some(name), more) => Err(Failure::failed(format!(
+            "{told} may be {name} or {more} more\n  help: write more of its name"
+        ))),
+        (None, _) => Err(Failure::failed(format!(
+            "job {} has no step {told}",
+            job.summary.id
+        ))),
+    }
+}
+
+async fn step_in<T: Serialize>(
+    context: &Context,
+    job: &str,
+    what: &str,
+    body: &T,
+) -> Result<(), Failure> {
     let summary: JobSummary = context
         .client
-        .post(&format!("/jobs/{job}/{verb}"), &Reason { reason })
+        .post(&format!("/jobs/{job}/{what}"), body)
         .await?;
     output::print(context.format, &summary, |summary| {
-        format!(
-            "{}: {}",
-            summary.id,
-            format!("{:?}", summary.state).to_lowercase()
-        )
+        format!("{}: {}", summary.id, state(summary))
     })
+}
+
+/// Where a job is, for people.
+fn state(job: &JobSummary) -> String {
+    let state = format!("{:?}", job.state).to_lowercase();
+    match &job.paused {
+        Some(_) => format!("{state}, paused"),
+        None => state,
+    }
 }
 
 /// Success, or the job's one cause.
@@ -199,15 +288,51 @@ impl Followed {
     }
 }
 
+/// What people did to a job, whom it waits for, and which jobs it belongs to.
+fn around(job: &JobView) -> Vec<String> {
+    let summary = &job.summary;
+    let mut lines = Vec::new();
+    if let Some(parent) = &summary.parent {
+        lines.push(format!("part of job {}: step {}", parent.job, parent.step));
+    }
+    for child in &job.children {
+        let step = child.parent.as_ref().map_or("", |parent| &parent.step);
+        let (id, title, state) = (child.id, &child.title, state(child));
+        lines.push(format!("step {step} is job {id}: {title}, {state}"));
+    }
+    if summary.forgotten {
+        lines.push("its steps are no longer kept".to_owned());
+    }
+    for event in &job.history {
+        let action = format!("{:?}", event.action).to_lowercase();
+        let step = event.step.as_ref();
+        let step = step.map_or_else(String::new, |step| format!(" {step}"));
+        let (at, actor) = (event.at, &event.actor);
+        let reason = match event.reason.as_str() {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
+        lines.push(format!("{at:.0}  {action}{step} by {actor}{reason}"));
+    }
+    for question in job.questions.iter().filter(|q| q.closed.is_none()) {
+        let (step, wait) = (&question.step, &question.wait);
+        lines.push(format!(
+            "{step} waits for {} since {:.0}, until {:.0}: {}",
+            wait.from, question.since, question.until, wait.what
+        ));
+        lines.push(format!(
+            "  answer with: wright job approve|refuse {} {step} --reason …",
+            summary.id
+        ));
+    }
+    lines
+}
+
 /// The steps with their states, what they need, and how long they took.
 fn graph(job: &JobView) -> String {
     let summary = &job.summary;
     let mut lines = vec![
-        format!(
-            "{}  {}",
-            summary.title,
-            format!("{:?}", summary.state).to_lowercase()
-        ),
+        format!("{}  {}", summary.title, state(summary)),
         format!(
             "job {}  plan {}  by {}",
             summary.id, summary.plan, summary.actor
@@ -216,6 +341,7 @@ fn graph(job: &JobView) -> String {
     if !summary.cause.is_empty() {
         lines.push(format!("cause: {}", summary.cause));
     }
+    lines.extend(around(job));
     let head = ["LAYER", "STEP", "STATE", "TRIES", "TOOK", "NEEDS", "ERROR"];
     let rows = job.steps.iter().map(|record| {
         let took = match (record.started_at, record.ended_at) {
@@ -239,7 +365,11 @@ fn graph(job: &JobView) -> String {
             more => format!("{} and {} more", needs[..2].join(", "), more - 2),
         };
         let state = format!("{:?}", record.state).to_lowercase();
-        let dropped = if record.dropped { " (dropped)" } else { "" };
+        let dropped = match &record.waived {
+            Some(event) => format!(" by {}: {}", event.actor, event.reason),
+            None if record.dropped => " (dropped)".to_owned(),
+            None => String::new(),
+        };
         [
             record.step.layer.to_string(),
             describe(record),

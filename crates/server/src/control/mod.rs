@@ -19,8 +19,8 @@ use self::error::findings;
 pub use self::{end::Lost, error::ControlError};
 use crate::{
     api::{UpAnswer, UpRequest},
-    members::Planning,
     library::Library,
+    members::Planning,
     records::{self, SiteRecord, Specs, kind},
     secrets::Vault,
 };
@@ -349,13 +349,14 @@ impl Control {
         })
     }
 
-    /// Begins a site's last job again where it did not succeed.
+    /// Begins a site's last job again where it did not succeed, without the step that is waived.
     ///
     /// # Errors
     /// Where another job has changed the site since, or the job runs or has succeeded.
     pub async fn retry(
         self: &Arc<Self>,
         job: JobId,
+        waived: Option<&str>,
         reason: &str,
         actor: &str,
     ) -> Result<JobSummary, ControlError> {
@@ -368,7 +369,10 @@ impl Control {
                 return Err(ControlError::Overtaken { later });
             }
         }
-        self.engine.retry(job, reason, actor).await?;
+        match waived {
+            None => drop(self.engine.retry(job, reason, actor).await?),
+            Some(step) => self.engine.skip(job, step, reason, actor).await?,
+        }
         self.follow(job);
         if let Some(site) = &site {
             let hosts = records::hosts(&self.inventory).await?;

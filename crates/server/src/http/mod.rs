@@ -67,6 +67,7 @@ type Shared = State<Arc<Rooms>>;
     paths(
         health, sites::plan, sites::up, sites::list, sites::status, sites::down, sites::explain, sites::report,
         jobs::list, jobs::show, jobs::watch, jobs::retry, jobs::cancel,
+        jobs::pause, jobs::resume, jobs::skip, jobs::answer,
         hosts::list, hosts::add, hosts::show, hosts::kill,
         packages::list, packages::push, packages::versions,
         instances::list, instances::operate, instances::logs, instances::forget,
@@ -89,6 +90,10 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/jobs/{job}/watch", get(jobs::watch))
         .route("/jobs/{job}/retry", post(jobs::retry))
         .route("/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/jobs/{job}/pause", post(jobs::pause))
+        .route("/jobs/{job}/resume", post(jobs::resume))
+        .route("/jobs/{job}/skip", post(jobs::skip))
+        .route("/jobs/{job}/answer", post(jobs::answer))
         .route("/hosts", get(hosts::list).post(hosts::add))
         .route("/hosts/{host}", get(hosts::show))
         .route("/hosts/{host}/kill", post(hosts::kill))
