@@ -179,7 +179,7 @@ fn waiting(live: &[&StepRecord]) -> Vec<String> {
         .filter(|record| record.state == StepState::Waiting && record.step.verb == "start")
     {
         let who = Label::of(&record.step.name).what;
-        let unfinished = |need: &&&StepRecord| need.state != StepState::Succeeded;
+        let unfinished = |need: &&&StepRecord| !need.is_satisfied();
         let needs = record
             .step
             .needs

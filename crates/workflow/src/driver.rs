@@ -12,8 +12,8 @@ use crate::attempt::Attempt;
 use crate::engine::{Engine, Shared};
 use crate::plan::{JOB, WAIT};
 use crate::records::{
-    Commit, Loaded, Meta, Turn, from_json, load, load_plan, meta_guard, meta_key, owner_key,
-    put_json, subject_key,
+    Commit, Loaded, Meta, Turn, from_json, load, load_fresh, load_plan, meta_guard, meta_key,
+    owner_key, put_json, subject_key,
 };
 use crate::run::Claim;
 use crate::subjob::Submitting;
@@ -47,6 +47,7 @@ impl Driver {
         id: JobId,
         claim: Claim,
     ) -> Result<Option<Self>, JobError> {
+        let store = shared.store.as_ref();
         let Loaded {
             meta,
             meta_revision,
@@ -54,7 +55,10 @@ impl Driver {
             records,
             next_entry,
             ..
-        } = load(shared.store.as_ref(), id).await?;
+        } = match shared.take_fresh(id) {
+            Some(fresh) => load_fresh(store, id, fresh).await?,
+            None => load(store, id).await?,
+        };
         if meta.summary.state.is_final() {
             return Ok(None);
         }

@@ -1,6 +1,7 @@
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::TryStreamExt as _;
 use tokio::sync::watch;
 use uuid::Uuid;
 use wright_store::{Guard, MAX_VALUE, Operation, Range, SharedStore, StoreError};
@@ -8,14 +9,17 @@ use wright_store::{Guard, MAX_VALUE, Operation, Range, SharedStore, StoreError};
 use crate::inject::Injections;
 use crate::plan::{MAX_STEP, only_waits};
 use crate::records::{
-    self, Meta, Planned, context_pieces, draft_key, into_commits, list_key, load_meta, load_plan,
-    meta_guard, meta_key, plan_pieces, plan_prefix, put_json, subject_key,
+    self, Fresh, Meta, Planned, context_pieces, draft_key, into_commits, list_key, load_meta,
+    load_plan, meta_guard, meta_key, plan_pieces, plan_prefix, put_json, subject_key,
 };
 use crate::walk::Slots;
 use crate::{
     Amendment, JobAction, JobError, JobId, JobParent, JobSpec, JobState, JobSummary, PlanError,
     Settings, Step, Verbs, check_plan,
 };
+
+/// Commits of one large job that are under way together.
+const AT_ONCE: usize = 8;
 
 /// The durable job engine. Clones are the same engine.
 ///
@@ -35,8 +39,22 @@ pub(crate) struct Shared {
     pub slots: Mutex<Slots>,
     /// Counts up whenever slots became free.
     pub freed: watch::Sender<u64>,
+    /// The plan of the job that was submitted last, until it is walked.
+    pub fresh: Mutex<Option<Fresh>>,
     /// What tests want to happen.
     pub injections: Mutex<Injections>,
+}
+
+impl Shared {
+    fn keep_fresh(&self, plan: Option<Fresh>) {
+        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
+
+    /// The plan of a job, if it is the one that was submitted last.
+    pub fn take_fresh(&self, job: JobId) -> Option<Fresh> {
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.take_if(|fresh| fresh.job == job)
+    }
 }
 
 /// What is submitted together with a job.
@@ -66,6 +84,7 @@ impl Engine {
                 settings,
                 slots,
                 freed,
+                fresh: Mutex::default(),
                 injections: Mutex::default(),
             }),
         }
@@ -168,7 +187,17 @@ impl Engine {
             guards.push(Guard::Exists(draft_key(id).into()));
             last.push(Operation::Delete(draft_key(id).into()));
         }
-        match self.shared.store.commit(guards, last).await {
+        // Before the job can be seen, and walked.
+        self.shared.keep_fresh(Some(Fresh {
+            job: id,
+            plan_key,
+            steps: planned,
+        }));
+        let visible = self.shared.store.commit(guards, last).await;
+        if visible.is_err() {
+            self.shared.keep_fresh(None);
+        }
+        match visible {
             Ok(_) => Ok(()),
             Err(StoreError::Refused { guard, revision }) => {
                 self.forget_draft(id).await;
@@ -204,11 +233,15 @@ impl Engine {
         commits: Vec<Vec<Operation>>,
     ) -> Result<(), JobError> {
         let mark = Operation::put(draft_key(id), now.to_string());
-        self.shared.store.commit(Vec::new(), vec![mark]).await?;
-        for operations in commits {
-            self.shared.store.commit(Vec::new(), operations).await?;
-        }
-        Ok(())
+        let store = &self.shared.store;
+        store.commit(Vec::new(), vec![mark]).await?;
+        let commits = commits.into_iter().map(|operations| {
+            let made = store.commit(Vec::new(), operations);
+            Ok(async { made.await.map(drop) })
+        });
+        // In any order, several to a write of the disk.
+        let made = futures::stream::iter(commits).try_for_each_concurrent(AT_ONCE, |made| made);
+        Ok(made.await?)
     }
 
     async fn forget_draft(&self, id: JobId) {

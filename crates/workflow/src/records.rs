@@ -178,6 +178,14 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// The plan of a job that was just submitted: whoever walks the job here need not read it.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub job: JobId,
+    pub plan_key: Uuid,
+    pub steps: Vec<Planned>,
+}
+
 /// One entry of a job's log.
 pub(crate) type Logged = Vec<(String, Status)>;
 
@@ -490,19 +498,57 @@ pub(crate) async fn load_plan(
 /// A whole job, at one revision.
 pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobError> {
     let (entries, revision) = read_all(store, Range::prefix(job_prefix(id)), None).await?;
-    let (meta_name, log_start) = (meta_key(id), log_prefix(id));
-    let meta_entry = entries
-        .iter()
-        .find(|entry| entry.key == meta_name.as_bytes())
-        .ok_or(JobError::Unknown(id))?;
-    let meta: Meta = from_json(&meta_entry.key, &meta_entry.value)?;
+    let (meta, meta_revision) = meta_among(id, &entries)?;
+    loaded(id, &entries, (meta, meta_revision), revision, Vec::new())
+}
+
+/// A whole job whose plan may be at hand: then its pieces are not read.
+pub(crate) async fn load_fresh(
+    store: &dyn Store,
+    id: JobId,
+    fresh: Fresh,
+) -> Result<Loaded, JobError> {
+    let job = Range::prefix(job_prefix(id));
+    let plans = Range::prefix(format!("{}plan/", job_prefix(id)));
+    let before = Range {
+        start: job.start,
+        end: Some(plans.start),
+    };
+    let after = Range {
+        start: plans.end.unwrap_or_default(),
+        end: job.end,
+    };
+    let (mut entries, revision) = read_all(store, before, None).await?;
+    entries.extend(read_all(store, after, Some(revision)).await?.0);
+    let (meta, meta_revision) = meta_among(id, &entries)?;
+    if meta.plan_key != fresh.plan_key {
+        return load(store, id).await;
+    }
+    loaded(id, &entries, (meta, meta_revision), revision, fresh.steps)
+}
+
+fn meta_among(id: JobId, entries: &[wright_store::Entry]) -> Result<(Meta, Revision), JobError> {
+    let name = meta_key(id);
+    let entry = entries.iter().find(|entry| entry.key == name.as_bytes());
+    let entry = entry.ok_or(JobError::Unknown(id))?;
+    Ok((from_json(&entry.key, &entry.value)?, entry.modified))
+}
+
+/// A job from what is in the store; `steps` are its plan's where its pieces are not among that.
+fn loaded(
+    id: JobId,
+    entries: &[wright_store::Entry],
+    (meta, meta_revision): (Meta, Revision),
+    revision: Revision,
+    mut steps: Vec<Planned>,
+) -> Result<Loaded, JobError> {
     let plan = plan_prefix(id, meta.plan_key);
-    let context_start = context_prefix(id);
-    let (mut steps, mut context) = (Vec::<Planned>::new(), Vec::new());
+    let (log_start, context_start) = (log_prefix(id), context_prefix(id));
+    let mut context = Vec::new();
     let (questions_start, children_start) = (question_prefix(id), child_prefix(id));
     let (mut questions, mut children) = (Vec::new(), Vec::new());
     let (mut statuses, mut next_entry) = (HashMap::<String, Status>::new(), 0);
-    for entry in &entries {
+    for entry in entries {
         if entry.key.starts_with(plan.as_bytes()) {
             steps.append(&mut from_json(&entry.key, &entry.value)?);
         } else if entry.key.starts_with(context_start.as_bytes()) {
@@ -529,7 +575,7 @@ pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobErro
     }
     children.sort();
     Ok(Loaded {
-        meta_revision: meta_entry.modified,
+        meta_revision,
         // What is no longer kept was nothing.
         context: if context.is_empty() {
             Value::Null

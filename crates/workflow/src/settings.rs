@@ -71,8 +71,8 @@ impl Default for Settings {
         Settings {
             name: "wright".to_owned(),
             per_target: 16,
-            global: 1_024,
-            per_tenant: 1_024,
+            global: 8_192,
+            per_tenant: 8_192,
             keep: Keep::default(),
             lease_seconds: 15,
             grace: Span::from_secs(5),

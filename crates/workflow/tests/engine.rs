@@ -463,3 +463,26 @@ async fn ten_thousand_steps_are_one_job() {
     println!("submitted in {submitted:?}, done in {:?}", begin.elapsed());
     assert_eq!(state, JobState::Succeeded);
 }
+
+#[tokio::test]
+async fn a_plan_replaced_before_anybody_walks_it_is_not_the_one_that_is_walked() {
+    let dir = tempfile::tempdir().unwrap();
+    let verbs = Verbs::new()
+        .with("do", Always(|| Ok(Outcome::default())))
+        .with("undo", Always(|| Ok(Outcome::default())));
+    let engine = Engine::new(open(&dir).await, verbs, Settings::default());
+    let id = engine.submit(job(vec![step("old", &[])])).await.unwrap();
+    let new = amendment(vec![step("new", &[])]);
+    engine.amend(id, 1, new).await.unwrap();
+    let _running = run(&engine);
+    let view = ended(&engine, id).await;
+    let states: Vec<_> = view
+        .steps
+        .iter()
+        .map(|record| (record.step.name.as_str(), record.state))
+        .collect();
+    assert_eq!(
+        states,
+        [("new", StepState::Succeeded), ("old", StepState::Skipped)]
+    );
+}

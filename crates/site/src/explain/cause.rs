@@ -140,7 +140,7 @@ impl Scene<'_> {
     fn open_step(&self, instance: &Name) -> Option<&StepRecord> {
         let job = self.job?;
         let open =
-            |record: &&StepRecord| !record.dropped && !matches!(record.state, StepState::Succeeded);
+            |record: &&StepRecord| !record.dropped && !record.is_satisfied();
         let own = |record: &&StepRecord| {
             on_instance(&record.step).is_some_and(|(id, _)| id.name == *instance)
         };
@@ -216,7 +216,7 @@ impl Scene<'_> {
             .needs
             .iter()
             .filter_map(|need| self.by_name.get(need.as_str()).copied())
-            .find(|need| need.state != StepState::Succeeded)
+            .find(|need| !need.is_satisfied())
         {
             at = next;
             if at.state != StepState::Waiting {
