@@ -47,7 +47,7 @@ async fn two() -> (Served, Served, Subscription) {
     let one = served().await;
     let other = beside(&one).await;
     let events = one.fleet.subscribe();
-    let _ = one.follow(&other.as_peer("other"));
+    drop(one.follow(&other.as_peer("other")));
     (one, other, events)
 }
 
@@ -57,7 +57,7 @@ async fn agents_of_another_server_are_seen_with_what_they_report() {
     let other = beside(&one).await;
     let early = other.agent("h1").await;
     let mut events = one.fleet.subscribe();
-    let _ = one.follow(&other.as_peer("other"));
+    drop(one.follow(&other.as_peer("other")));
     connected(&mut events, "h1").await;
     let late = other.agent("h2").await;
     connected(&mut events, "h2").await;
@@ -149,7 +149,7 @@ async fn an_older_session_that_another_server_still_has_takes_nobodys_place() {
         .await;
     agent.next().await;
     let mut events = one.fleet.subscribe();
-    let _ = one.follow(&other.as_peer("other"));
+    drop(one.follow(&other.as_peer("other")));
     let _second = other.agent("h2").await;
     connected(&mut events, "h2").await;
     assert_eq!(one.fleet.connected_here(), 1);

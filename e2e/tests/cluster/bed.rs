@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
     time::{Duration, Instant},
 };
 
@@ -90,7 +91,13 @@ impl Server {
     }
 }
 
+/// Beds of one process that do not get in each other's way.
+const BEDS: u8 = 8;
+
+static NUMBERS: AtomicU8 = AtomicU8::new(0);
+
 pub struct Bed {
+    number: u8,
     pub directory: tempfile::TempDir,
     pub etcd: EtcdCluster,
     pub servers: Vec<Server>,
@@ -111,6 +118,7 @@ impl Bed {
         fs::write(&effects, "").unwrap();
         fs::set_permissions(&effects, fs::Permissions::from_mode(0o666)).unwrap();
         Bed {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             directory,
             etcd: EtcdCluster::start(3, &[]).unwrap(),
             servers: Vec::new(),
@@ -144,7 +152,8 @@ impl Bed {
     /// An address on the loopback that no other test of this machine has.
     fn address(&self, last: u8) -> Ipv4Addr {
         let [low, high, ..] = std::process::id().to_le_bytes();
-        Ipv4Addr::new(127, 40 + (high & 0x1f), low, last)
+        let bed = 30 + (high & 0x07) * BEDS + self.number % BEDS;
+        Ipv4Addr::new(127, bed, low.max(1), last)
     }
 
     /// Starts a server for the first time; the first one's master key is every server's.
@@ -213,7 +222,7 @@ impl Bed {
                 let key = key.unwrap();
                 fs::copy(key.path(), agent.join("keys").join(key.file_name())).unwrap();
             }
-            let users = 1_900_000_000 + u32::from(number) * 1_000;
+            let users = 1_900_000_000 + (u32::from(self.number) * 100 + u32::from(number)) * 1_000;
             let mut command = Command::new(built("wright"));
             command.arg("agent").arg("--home").arg(&home);
             command.args(["--name", name.as_str()]);
@@ -301,6 +310,11 @@ impl Bed {
         let mut effects: Vec<String> = text.lines().map(word).collect();
         effects.sort();
         effects
+    }
+
+    /// What was done so far does not count.
+    pub fn forget_effects(&self) {
+        fs::write(self.directory.path().join("effects"), "").unwrap();
     }
 
     /// Waits for something to become true.

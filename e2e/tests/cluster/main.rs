@@ -135,6 +135,9 @@ fn a_job_goes_on_at_once_when_its_server_is_killed() {
     let other = (owner + 1) % 3;
     wait_for_job(&bed, other, &job);
     done_once(&bed);
+    // Its agents were never away for long.
+    let events = bed.must(other, &["events", "--lines", "1000"]);
+    assert!(!events.contains("host-lost"), "{events}");
     // A client of the server that is gone goes to another.
     assert_eq!(
         bed.json(owner, &["instance", "list"])
@@ -180,6 +183,26 @@ fn a_frozen_server_does_no_harm_when_it_goes_on() {
 }
 
 #[test]
+fn servers_are_struck_one_after_the_other_and_come_back() {
+    let mut bed = Bed::with_hosts(4);
+    let (store, url) = (bed.store(&bed.etcd.url()), bed.etcd.url());
+    for round in 0..6 {
+        bed.forget_effects();
+        let client = round % 3;
+        let job = begin(&bed, client);
+        under_way(&bed, 2);
+        let owner = owner(&bed, &store, &job);
+        // Once whoever walks the job, once another.
+        let struck = (owner + round / 3) % 3;
+        bed.servers[struck].running = None;
+        bed.start_server(struck, Some(&url));
+        wait_for_job(&bed, client, &job);
+        done_once(&bed);
+        bed.must(struck, &["site", "down", "test", "--yes"]);
+    }
+}
+
+#[test]
 fn a_lost_member_of_etcd_is_not_noticed() {
     let mut bed = Bed::with_hosts(4);
     let job = begin(&bed, 2);
@@ -202,16 +225,16 @@ fn a_site_of_one_machine_moves_to_the_cluster_while_it_runs() {
     drop(store);
     bed.start_server(0, None);
     bed.start_agents(4);
+    // In the middle of its build.
     let job = begin(&bed, 0);
-    wait_for_job(&bed, 0, &job);
-    done_once(&bed);
-
+    under_way(&bed, 3);
     bed.servers[0].running.take().unwrap().stop();
     let url = bed.etcd.url();
     bed.must(0, &["store", "copy", &local, &url]);
     bed.start_server(0, Some(&url));
     bed.add_server(1, Some(&url));
     bed.add_server(2, Some(&url));
+    wait_for_job(&bed, 1, &job);
     for server in 0..3 {
         bed.eventually("all instances are ready", |bed| {
             let instances = bed.json(server, &["instance", "list"]);
@@ -222,7 +245,7 @@ fn a_site_of_one_machine_moves_to_the_cluster_while_it_runs() {
                     .all(|instance| instance["status"]["phase"] == "ready")
         });
     }
-    // Nothing was started anew, and a server that was not there can change the site.
+    // Nothing was done twice, and a server that was not there can change the site.
     done_once(&bed);
     let file = bed.write(&site(&bed));
     let again = bed.must(2, &["site", "up", &file, "--yes"]);

@@ -119,7 +119,7 @@ impl Served {
         Peer::new(id, &self.address.to_string(), &identity).unwrap()
     }
 
-    /// Follows another server until the handle is dropped or the other ends.
+    /// Follows another server until that ends.
     pub fn follow(&self, peer: &Peer) -> JoinHandle<Unfollowed> {
         self.fleet.meet(peer);
         let (fleet, peer) = (self.fleet.clone(), peer.clone());
