@@ -14,7 +14,7 @@ use crate::{Result, bench::results::Row};
 
 /// Steps that a server has under way at the most, in all and on one host
 /// (`wright_workflow::Settings`).
-const SLOTS: (f64, f64) = (1_024.0, 16.0);
+const SLOTS: (f64, f64) = (8_192.0, 16.0);
 /// How often an explanation is asked for.
 const QUESTIONS: usize = 100;
 /// The time a build has to get going.
