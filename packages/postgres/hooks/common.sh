@@ -30,7 +30,8 @@ named() {
         NSS_WRAPPER_PASSWD="$WRIGHT_RUN/passwd" NSS_WRAPPER_GROUP="$WRIGHT_RUN/group" "$@"
 }
 
-# Makes what was prepared beside it the cluster: all of it is on disk before it has the name.
+# Makes what was prepared beside it the cluster: all of it is on disk before it has the name. One
+# call for a thousand files takes a tenth of the time of one call each.
 take_over() {
     sync --file-system "$1"
     mv "$1" "$cluster"

@@ -11,4 +11,5 @@ rm -rf "$new"
 named "$bin/initdb" --pgdata="$new" --username=postgres --auth=reject --encoding=UTF8 \
     --locale=C.UTF-8 --no-sync --no-instructions >"$WRIGHT_LOG/initdb.log" 2>&1 ||
     fail "initdb: $(tail -n 1 "$WRIGHT_LOG/initdb.log")"
+touch "$new/unused"
 take_over "$new"

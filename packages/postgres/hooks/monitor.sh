@@ -2,9 +2,8 @@
 # Good while connections are accepted and, on a replica, while it streams from its primary.
 . "$WRIGHT_PACKAGE/hooks/common.sh"
 
-"$bin/pg_isready" -q -h "$WRIGHT_ADDRESS" -p "$port" -U postgres -t 2 ||
-    fail "does not accept connections at $WRIGHT_ADDRESS:$port"
-[ "$role" = replica ] || exit 0
+# In place of this shell: it is asked for as long as the server lives.
+[ "$role" = replica ] || exec "$bin/pg_isready" -h "$WRIGHT_ADDRESS" -p "$port" -U postgres -t 2
 
 PGSERVICEFILE=$service_file
 export PGSERVICEFILE

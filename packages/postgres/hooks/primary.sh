@@ -5,23 +5,37 @@ prepare() {
     [ -e "$cluster" ] || "$WRIGHT_PACKAGE/hooks/install.sh"
     [ ! -e "$cluster/standby.signal" ] ||
         fail "the data in $cluster is a replica's: promote it there first (pg_promote())"
-    access=$WRIGHT_ETC/access
-    [ -e "$access" ] || return 0
-    # Only when they changed: it takes as long as a start does.
-    applied=$cluster/access.applied
-    wanted=$(sha256sum <"$access")
-    [ "$wanted" != "$(cat "$applied" 2>/dev/null)" ] || return 0
-    apply "$access"
-    echo "$wanted" >"$applied"
+    [ ! -e "$WRIGHT_ETC/access" ] || set_up "$WRIGHT_ETC/access"
+    # From here on it may hold somebody's data.
+    [ ! -e "$cluster/unused" ] || { rm "$cluster/unused" && sync "$cluster"; }
 }
 
-# Runs them in the single-user mode, so before anybody can connect.
+# Applies an access file, but not twice: that takes as long as a start does.
+set_up() {
+    wanted=$(sha256sum <"$1")
+    [ "$wanted" != "$(cat "$cluster/access.applied" 2>/dev/null)" ] || return 0
+    if [ -e "$cluster/unused" ]; then
+        # It is brought to the disk as a whole, or else made again.
+        new=$cluster.new
+        rm -rf "$new"
+        mv "$cluster" "$new"
+        apply "$1" "$new" off
+        echo "$wanted" >"$new/access.applied"
+        rm "$new/unused"
+        take_over "$new"
+    else
+        apply "$1" "$cluster" on
+        echo "$wanted" >"$cluster/access.applied"
+    fi
+}
+
+# apply ACCESS CLUSTER FSYNC, in the single-user mode, so before anybody can connect.
 apply() {
     statements=$WRIGHT_RUN/access.sql
     statements_of "$1" >"$statements"
     # Neither statements nor what led to an error are logged: passwords are in them.
-    named "$bin/postgres" --single -D "$cluster" -c log_min_error_statement=panic \
-        -c log_checkpoints=off postgres <"$statements" >"$WRIGHT_RUN/access.log" 2>&1 || :
+    named "$bin/postgres" --single -D "$2" -c log_min_error_statement=panic \
+        -c log_checkpoints=off -c fsync="$3" postgres <"$statements" >"$WRIGHT_RUN/access.log" 2>&1 || :
     rm -f "$statements"
     # There are no conditional forms of CREATE ROLE and CREATE DATABASE.
     refused=$(grep -E '(ERROR|FATAL|PANIC): ' "$WRIGHT_RUN/access.log" | grep -v ' already exists$' || :)
