@@ -155,7 +155,10 @@ pub(crate) async fn run_check(
     };
     let (mut process, pipe) = waiting.go(&Request::Become(request)).await?;
     let (exit, output) = attend(process.ended(), pipe, timeout, copy).await;
-    Belongings::session(&session.leader).kill().await?;
+    // Only a shell with job control makes further groups, and a check has none.
+    if !session.leader.group_is_empty() {
+        Belongings::session(&session.leader).kill().await?;
+    }
     session.is_over = true;
     let Some(exit) = exit else { return Ok(None) };
     match refusal(&output) {

@@ -5,7 +5,7 @@ use std::{fs, io, os::fd::OwnedFd, time::Duration};
 
 use jiff::Timestamp;
 use procfs::process::Process as Proc;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, test_kill_process_group};
 use serde::{Deserialize, Serialize};
 use tokio::{io::unix::AsyncFd, process::Child};
 use wright_model::LastExit;
@@ -43,6 +43,13 @@ impl Identity {
     /// Names it among all processes there ever were.
     pub(crate) fn key(&self) -> String {
         format!("{}/{}/{}", self.boot, self.pid, self.start)
+    }
+
+    /// Whether its process group, which has its number, has no members: one system call, where to
+    /// look through all processes costs as much as a check does.
+    pub(crate) fn group_is_empty(&self) -> bool {
+        let group = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        group.is_some_and(|group| test_kill_process_group(group) == Err(rustix::io::Errno::SRCH))
     }
 
     /// Whether its session, which has its number, can only be its own.
