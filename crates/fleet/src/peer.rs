@@ -1,6 +1,14 @@
 //! Other servers: their sessions are seen here as if they were this server's own.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     fs::File,
@@ -42,6 +50,7 @@ pub struct Peer {
     id: String,
     address: String,
     client: PeerClient<Channel>,
+    followed: Arc<AtomicBool>,
 }
 
 impl Peer {
@@ -71,6 +80,7 @@ impl Peer {
             id: id.to_owned(),
             address: address.to_owned(),
             client: PeerClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE),
+            followed: Arc::default(),
         })
     }
 
@@ -156,6 +166,14 @@ impl Fleet {
         self.0.known_peers().values().cloned().collect()
     }
 
+    /// Whether the sessions of all other servers are seen at present.
+    pub fn sees_all_peers(&self) -> bool {
+        let peers = self.0.known_peers();
+        peers
+            .values()
+            .all(|peer| peer.followed.load(Ordering::Relaxed))
+    }
+
     /// Another server lives: it is asked for archives and waited for with tables from now on.
     pub fn meet(&self, peer: &Peer) {
         let mut known = self.0.known_peers();
@@ -188,6 +206,7 @@ impl Fleet {
             peer,
             orders,
         };
+        peer.followed.store(true, Ordering::Relaxed);
         let why = loop {
             match news.message().await {
                 Ok(Some(news)) => following.take(news),
@@ -289,6 +308,7 @@ impl Following<'_> {
 
 impl Drop for Following<'_> {
     fn drop(&mut self) {
+        self.peer.followed.store(false, Ordering::Relaxed);
         let seen: Vec<Name> = {
             let state = self.shared.state();
             let sessions = state

@@ -157,6 +157,37 @@ async fn an_older_session_that_another_server_still_has_takes_nobodys_place() {
 }
 
 #[tokio::test]
+async fn it_is_known_whether_all_servers_are_seen() {
+    let (one, other, mut events) = two().await;
+    let _agent = other.agent("h1").await;
+    connected(&mut events, "h1").await;
+    assert!(one.fleet.sees_all_peers());
+    other.shutdown.cancel();
+    gone(&mut events, "h1").await;
+    assert!(!one.fleet.sees_all_peers());
+    one.fleet.part("other");
+    assert!(one.fleet.sees_all_peers());
+}
+
+#[tokio::test]
+async fn output_comes_from_an_agent_of_another_server() {
+    let (one, other, mut events) = two().await;
+    let mut agent = other.agent("h1").await;
+    connected(&mut events, "h1").await;
+    let (mut output, end) = one.fleet.stream(&name("h1"), "logs", stop());
+    let (key, _) = agent.next_task().await;
+    agent
+        .say(Said::Output(wire::TaskOutput {
+            key: key.clone(),
+            data: b"a line".to_vec(),
+        }))
+        .await;
+    assert_eq!(output.recv().await.as_deref(), Some(b"a line".as_slice()));
+    agent.answer(&key, &done("all")).await;
+    assert_eq!(end.await, done("all"));
+}
+
+#[tokio::test]
 async fn a_table_is_waited_for_at_every_server() {
     let (one, other, mut events) = two().await;
     let agent = other.agent("h1").await;

@@ -24,8 +24,8 @@ pub struct Duties {
     pub roster: Arc<watch::Sender<Roster>>,
     /// A host that is lost for this long is given up.
     pub dead_after: Duration,
-    /// How long an agent has to call another server before its host is lost.
-    pub moving: Duration,
+    /// Whether no other server can share the store.
+    pub alone: bool,
 }
 
 impl Duties {
@@ -58,7 +58,7 @@ impl Duties {
             fleet: rooms.fleet.clone(),
             provider: rooms.provider.clone(),
             dead_after: self.dead_after,
-            moving: self.moving,
+            alone: self.alone,
             roll: self.roll.clone(),
             lost: lost.clone(),
             store: rooms.store.clone(),

@@ -31,6 +31,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// have heard of anybody.
 const STOOD_STILL: Duration = Duration::from_secs(2);
 
+/// How long an agent whose connection broke has to call another server, and all agents after a start
+/// to call at all, before their hosts are lost.
+const MOVING: Duration = Duration::from_secs(5);
+
 /// Keeps the hosts' states; one server at a time does.
 pub struct Hosts {
     /// Where hosts are recorded.
@@ -41,8 +45,8 @@ pub struct Hosts {
     pub provider: Option<Arc<dyn Provider>>,
     /// How long a host may be lost.
     pub dead_after: Duration,
-    /// How long an agent has to call another server before its host is lost.
-    pub moving: Duration,
+    /// Whether there is no other server that an agent could call.
+    pub alone: bool,
     /// Who may call.
     pub roll: Arc<Roll>,
     /// Told of every host that was given up.
@@ -103,12 +107,13 @@ impl Hosts {
                     self.record(&mut unrecorded).await;
                 }
                 _ = look.tick() => {
-                    if looked.elapsed() > STOOD_STILL {
+                    // Who is connected to a server that cannot be reached may be well.
+                    if looked.elapsed() > STOOD_STILL || !self.fleet.sees_all_peers() {
                         let now = Instant::now();
                         lost.values_mut().for_each(|away| away.since = now);
                     }
                     for (host, away) in &mut lost {
-                        if !away.recorded && away.since.elapsed() >= self.moving {
+                        if !away.recorded && away.since.elapsed() >= MOVING {
                             away.recorded = true;
                             unrecorded.insert(host.clone(), (HostState::Lost, NOT_CONNECTED));
                         }
@@ -145,7 +150,7 @@ impl Hosts {
             }
             FleetEvent::Disconnected { host } => {
                 // Where there are other servers, it is on its way to one.
-                let recorded = self.moving.is_zero();
+                let recorded = self.alone;
                 if recorded {
                     unrecorded.insert(host.clone(), (HostState::Lost, NOT_CONNECTED));
                 }

@@ -1,6 +1,6 @@
 //! The rooms of a server, and how they are tied together.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -31,8 +31,6 @@ const SHARED_LEASE: u32 = 3;
 /// The same of a server by itself, which nobody waits for: a disk that is slow for a while does not
 /// end its term.
 const OWN_LEASE: u32 = 15;
-/// How long an agent whose server failed has to call another before its host is lost.
-const MOVING: Duration = Duration::from_secs(5);
 
 /// The rooms of a running server.
 pub struct Server {
@@ -132,7 +130,7 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
         roll,
         roster: roster.clone(),
         dead_after: settings.dead_after,
-        moving: if shared { MOVING } else { Duration::ZERO },
+        alone: !shared,
     });
     let ends = shutdown.clone();
     tasks.spawn(async move {
