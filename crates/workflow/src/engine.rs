@@ -2,20 +2,21 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt as _;
+use serde::Deserialize as _;
 use tokio::sync::watch;
 use uuid::Uuid;
 use wright_store::{Guard, MAX_VALUE, Operation, Range, SharedStore, StoreError};
 
 use crate::inject::Injections;
-use crate::plan::{MAX_STEP, only_waits};
+use crate::plan::{JOB, MAX_STEP, WAIT, only_waits};
 use crate::records::{
     self, Fresh, Meta, Planned, context_pieces, draft_key, into_commits, list_key, load_meta,
     load_plan, meta_guard, meta_key, plan_pieces, plan_prefix, put_json, subject_key,
 };
 use crate::walk::Slots;
 use crate::{
-    Amendment, JobAction, JobError, JobId, JobParent, JobSpec, JobState, JobSummary, PlanError,
-    Settings, Step, Verbs, check_plan,
+    Amendment, Graph, JobAction, JobError, JobId, JobParent, JobSpec, JobState, JobSummary,
+    PlanError, Settings, Step, SubJob, Verbs, Wait, check_plan,
 };
 
 /// Commits of one large job that are under way together.
@@ -104,6 +105,31 @@ impl Engine {
                     });
                 }
             }
+            self.check_own(step)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a step of the engine's own verbs that could only fail.
+    fn check_own(&self, step: &Step) -> Result<(), PlanError> {
+        let wrong = |reason: String| PlanError::Input {
+            step: step.name.clone(),
+            verb: step.verb.clone(),
+            reason,
+        };
+        match step.verb.as_str() {
+            WAIT => {
+                Wait::deserialize(&step.input).map_err(|error| wrong(error.to_string()))?;
+            }
+            JOB => {
+                let sub = SubJob::deserialize(&step.input);
+                let sub = sub.map_err(|error| wrong(error.to_string()))?;
+                if let Graph::Steps(steps) = &sub.graph {
+                    self.check(steps)
+                        .map_err(|error| wrong(error.to_string()))?;
+                }
+            }
+            _ => {}
         }
         Ok(())
     }

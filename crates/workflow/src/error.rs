@@ -30,6 +30,16 @@ pub enum PlanError {
         /// The verb.
         verb: String,
     },
+    /// A step of the engine's own verbs whose input does not say what it must.
+    #[error("step {step}: the input of the verb {verb} is wrong: {reason}")]
+    Input {
+        /// The step.
+        step: String,
+        /// The verb.
+        verb: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A step that does not fit into one value of the store.
     #[error("step {step} is {size} bytes; the limit is {limit}")]
     TooLarge {

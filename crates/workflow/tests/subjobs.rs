@@ -89,6 +89,23 @@ async fn its_steps_may_be_in_the_store() {
 }
 
 #[tokio::test]
+async fn a_graph_within_a_graph_is_checked_before_anything_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(open(&dir).await);
+    let nested = vec![sub_job("inner", &[], Graph::Steps(vec![step("x", &["y"])]))];
+    let refused = world.engine.submit(job(part(nested))).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the plan is refused: step sub: the input of the verb job is wrong: step inner: the input of \
+         the verb job is wrong: step x needs y, which is not in the plan"
+    );
+    let mut silent = step("ask", &[]);
+    silent.verb = wright_workflow::WAIT.to_owned();
+    let refused = world.engine.submit(job(vec![silent])).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
 async fn a_job_that_fails_fails_its_step_with_its_cause() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::start(open(&dir).await);

@@ -14,7 +14,7 @@ use serde_json::json;
 use wright_model::Span;
 use wright_store::Range;
 use wright_workflow::{
-    Closed, Decision, JobAction, JobError, JobId, JobState, Step, Verdict, WAIT, Wait,
+    Closed, Decision, JobAction, JobError, JobId, JobSpec, JobState, Step, Verdict, WAIT, Wait,
 };
 
 /// A step that waits an hour for the on-call.
@@ -84,6 +84,26 @@ async fn an_approved_step_succeeds_with_the_answer_and_held_no_slot() {
     assert_eq!(output["value"]["ticket"], 7);
     assert_eq!(view.history[0].action, JobAction::Approve);
     assert_eq!(view.history[0].step.as_deref(), Some("ask"));
+}
+
+#[tokio::test]
+async fn tenants_take_turns_for_the_only_slot() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::start_with(open(&dir).await, |settings| settings.global = 1);
+    let flood = ["f1", "f2", "f3"].map(|name| step(name, &[]));
+    world.engine.submit(job(flood.into())).await.unwrap();
+    let first = world.call().await;
+    let small = JobSpec {
+        subject: "site/other".to_owned(),
+        ..job(vec![question("ask", &[]), step("s1", &[])])
+    };
+    let small = world.engine.submit(small).await.unwrap();
+    // What it asks was written after it had looked for a slot.
+    asked(&world, small).await;
+    first.ok();
+    world.expect("s1").await.ok();
+    world.call().await.ok();
+    world.call().await.ok();
 }
 
 #[tokio::test]

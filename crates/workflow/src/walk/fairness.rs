@@ -195,6 +195,20 @@ fn tenants_with_much_to_do_use_as_many_slots_each() {
 }
 
 #[test]
+fn a_single_slot_goes_round() {
+    let mut room = Room::new(1);
+    for tenant in ["a", "b", "c"] {
+        room.submit(tenant, &flood(5, &[10]));
+    }
+    let mut order = Vec::new();
+    while let Some(Reverse((_, number, _))) = room.running.peek() {
+        order.push(*number);
+        room.pass();
+    }
+    assert_eq!(order, [0, 1, 2].repeat(5));
+}
+
+#[test]
 fn a_tenants_limit_holds_where_nobody_else_wants_anything() {
     let mut room = Room::new(10);
     room.slots = Slots::new(10, 10, 3);

@@ -7,7 +7,8 @@ pub(crate) type Tenant = Arc<str>;
 /// How many attempts may run at once, and how many do. Shared by all jobs of an engine.
 ///
 /// Where slots are short, tenants take turns: what is free goes to the tenant that wants it and uses
-/// the fewest. Nothing is kept free for a tenant that does not want it.
+/// the fewest, and of equals to the one that has not had one for longer. Nothing is kept free for a
+/// tenant that does not want it.
 #[derive(Debug)]
 pub(crate) struct Slots {
     global: usize,
@@ -24,46 +25,67 @@ struct Pool {
     used_by: HashMap<Tenant, usize>,
     /// Jobs that want more, for each tenant.
     wanted_by: HashMap<Tenant, usize>,
-    /// The tenants of `wanted_by` by what they use.
-    waiting: BTreeSet<(usize, Tenant)>,
+    /// The tenants of `wanted_by` in the order of their turns.
+    waiting: BTreeSet<(Turn, Tenant)>,
+    /// Slots that were ever taken, and which of these a tenant's last one was.
+    taken: u64,
+    last_of: HashMap<Tenant, u64>,
 }
+
+/// Who uses fewer comes first, and of equals who has not had one for longer.
+type Turn = (usize, u64);
 
 impl Pool {
     fn used_by(&self, tenant: &str) -> usize {
         self.used_by.get(tenant).copied().unwrap_or(0)
     }
 
-    /// Whether nobody who wants a slot, too, uses fewer.
+    fn turn(&self, tenant: &str) -> Turn {
+        let last = self.last_of.get(tenant).copied().unwrap_or(0);
+        (self.used_by(tenant), last)
+    }
+
+    /// Whether nobody who wants a slot, too, comes before.
     fn has_turn(&self, tenant: &str) -> bool {
         let other = self.waiting.iter().find(|(_, other)| **other != *tenant);
-        other.is_none_or(|(used, _)| self.used_by(tenant) <= *used)
+        other.is_none_or(|(turn, _)| self.turn(tenant) <= *turn)
     }
 
     fn take(&mut self, tenant: &Tenant) {
         self.used += 1;
-        self.set_used(tenant, self.used_by(tenant) + 1);
+        self.taken += 1;
+        let taken = self.taken;
+        self.move_turn(tenant, |pool| {
+            *pool.used_by.entry(tenant.clone()).or_default() += 1;
+            pool.last_of.insert(tenant.clone(), taken);
+        });
+        self.forget_absent();
     }
 
     fn release(&mut self, tenant: &Tenant) {
         self.used = self.used.saturating_sub(1);
-        self.set_used(tenant, self.used_by(tenant).saturating_sub(1));
+        self.move_turn(tenant, |pool| {
+            let left = pool.used_by(tenant).saturating_sub(1);
+            if left == 0 {
+                pool.used_by.remove(tenant);
+            } else {
+                pool.used_by.insert(tenant.clone(), left);
+            }
+        });
     }
 
-    fn set_used(&mut self, tenant: &Tenant, used: usize) {
-        if self.wanted_by.contains_key(tenant) {
-            self.waiting.remove(&(self.used_by(tenant), tenant.clone()));
-            self.waiting.insert((used, tenant.clone()));
-        }
-        if used == 0 {
-            self.used_by.remove(tenant);
-        } else {
-            self.used_by.insert(tenant.clone(), used);
+    /// Changes what a tenant's turn comes from.
+    fn move_turn(&mut self, tenant: &Tenant, change: impl FnOnce(&mut Self)) {
+        let before = (self.turn(tenant), tenant.clone());
+        change(self);
+        if self.waiting.remove(&before) {
+            self.waiting.insert((self.turn(tenant), tenant.clone()));
         }
     }
 
     fn want(&mut self, tenant: &Tenant) {
         *self.wanted_by.entry(tenant.clone()).or_default() += 1;
-        self.waiting.insert((self.used_by(tenant), tenant.clone()));
+        self.waiting.insert((self.turn(tenant), tenant.clone()));
     }
 
     fn want_no_more(&mut self, tenant: &Tenant) {
@@ -73,7 +95,17 @@ impl Pool {
         *jobs -= 1;
         if *jobs == 0 {
             self.wanted_by.remove(tenant);
-            self.waiting.remove(&(self.used_by(tenant), tenant.clone()));
+            self.waiting.remove(&(self.turn(tenant), tenant.clone()));
+        }
+    }
+
+    /// Forgets when tenants that are long gone had their last slot.
+    fn forget_absent(&mut self) {
+        if self.last_of.len() > 2 * (self.used_by.len() + self.wanted_by.len()) + 16 {
+            let (used_by, wanted_by) = (&self.used_by, &self.wanted_by);
+            let present =
+                |tenant: &Tenant| used_by.contains_key(tenant) || wanted_by.contains_key(tenant);
+            self.last_of.retain(|tenant, _| present(tenant));
         }
     }
 
