@@ -366,7 +366,7 @@ fn graph(job: &JobView) -> String {
         };
         let state = format!("{:?}", record.state).to_lowercase();
         let dropped = match &record.waived {
-            Some(event) => format!(" by {}: {}", event.actor, event.reason),
+            Some(event) => format!(" (waived by {}: {})", event.actor, event.reason),
             None if record.dropped => " (dropped)".to_owned(),
             None => String::new(),
         };
