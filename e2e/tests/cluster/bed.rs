@@ -86,6 +86,14 @@ impl Server {
         fs::read_to_string(self.data.with_extension("log")).unwrap_or_default()
     }
 
+    /// Whether it has a package's archive.
+    pub fn has_an_archive(&self) -> bool {
+        let files = fs::read_dir(self.data.join("server/packages")).unwrap();
+        files
+            .flatten()
+            .any(|file| file.file_name().to_string_lossy().ends_with(".wpk"))
+    }
+
     pub fn running(&self) -> &Running {
         self.running.as_ref().unwrap()
     }
@@ -310,6 +318,15 @@ impl Bed {
         let mut effects: Vec<String> = text.lines().map(word).collect();
         effects.sort();
         effects
+    }
+
+    /// How many servers a host's agent was told of.
+    pub fn knows(&self, host: u8) -> usize {
+        let file = self
+            .directory
+            .path()
+            .join(format!("hosts/h{host}/agent/servers"));
+        fs::read_to_string(file).unwrap_or_default().lines().count()
     }
 
     /// What was done so far does not count.

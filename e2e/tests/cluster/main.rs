@@ -5,7 +5,7 @@ mod bed;
 
 use std::time::{Duration, Instant};
 
-use bed::Bed;
+use bed::{Bed, Server};
 use wright_e2e::Site;
 use wright_store::{Range, SharedStore};
 
@@ -245,6 +245,13 @@ fn a_site_of_one_machine_moves_to_the_cluster_while_it_runs() {
                     .all(|instance| instance["status"]["phase"] == "ready")
         });
     }
+    bed.eventually(
+        "every server has the package, and every agent knows every server",
+        |bed| {
+            bed.servers.iter().all(Server::has_an_archive)
+                && (1..=4).all(|host| bed.knows(host) == 3)
+        },
+    );
     // Nothing was done twice, and a server that was not there can change the site.
     done_once(&bed);
     let file = bed.write(&site(&bed));
