@@ -29,7 +29,9 @@ pub use error::{JobError, PlanError};
 pub use inject::Repeat;
 pub use plan::{JOB, MAX_NAME, WAIT, check_plan};
 pub use records::Status as StepStatus;
-pub use report::{PathPart, VerbStatistics, critical_path, expected_critical_path, statistics};
+pub use report::{
+    PathPart, VerbStatistics, critical_path, expected_critical_path, longest_path, statistics,
+};
 pub use settings::{Amendment, JobFilter, Keep, Settings, Verbs};
 pub use step::*;
 pub use subjob::{Graph, SubJob};

@@ -70,14 +70,21 @@ pub fn critical_path(records: &[StepRecord]) -> (Vec<PathPart>, u64) {
 /// The chain of steps that will decide when a job ends if every step takes as long as expected, and
 /// its length in milliseconds. Empty where steps need each other in a circle.
 pub fn expected_critical_path(steps: &[Step]) -> (Vec<PathPart>, u64) {
+    let expected: Vec<(&Step, u64)> = steps.iter().map(|step| (step, step.expected_ms)).collect();
+    longest_path(&expected)
+}
+
+/// The chain of steps that takes longest if each takes its milliseconds, and its length. Empty where
+/// steps need each other in a circle.
+pub fn longest_path(steps: &[(&Step, u64)]) -> (Vec<PathPart>, u64) {
     let index: HashMap<&str, usize> = steps
         .iter()
         .enumerate()
-        .map(|(i, s)| (s.name.as_str(), i))
+        .map(|(i, (step, _))| (step.name.as_str(), i))
         .collect();
     let needs: Vec<Vec<usize>> = steps
         .iter()
-        .map(|step| {
+        .map(|(step, _)| {
             step.needs
                 .iter()
                 .filter_map(|need| index.get(need.as_str()).copied())
@@ -87,7 +94,7 @@ pub fn expected_critical_path(steps: &[Step]) -> (Vec<PathPart>, u64) {
     let Some(order) = topological_order(&needs) else {
         return (Vec::new(), 0);
     };
-    let expected: Vec<u64> = steps.iter().map(|step| step.expected_ms).collect();
+    let expected: Vec<u64> = steps.iter().map(|(_, takes)| *takes).collect();
     let rest = remaining_path(&expected, &needs, &order);
     let dependents = crate::plan::invert(&needs);
     let longest = |nodes: &mut dyn Iterator<Item = usize>| {
@@ -97,13 +104,13 @@ pub fn expected_critical_path(steps: &[Step]) -> (Vec<PathPart>, u64) {
     let total = next.map_or(0, |first| rest[first]);
     let mut path = Vec::new();
     while let Some(node) = next {
-        let step = &steps[node];
+        let (step, takes) = steps[node];
         path.push(PathPart {
             step: step.name.clone(),
             verb: step.verb.clone(),
             target: step.target.clone(),
             waiting_ms: 0,
-            running_ms: step.expected_ms,
+            running_ms: takes,
         });
         next = longest(&mut dependents[node].iter().copied());
     }

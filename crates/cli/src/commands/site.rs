@@ -45,8 +45,7 @@ pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> 
             if let Some(file) = html {
                 return save_report(&context, &site, &file).await;
             }
-            let report: Report = context.client.get(&format!("/sites/{site}/report")).await?;
-            output::print(context.format, &report, Report::text)
+            print_report(&context, &site).await
         }
         SiteCommand::List => list(&context).await,
     }
@@ -213,9 +212,16 @@ async fn finish(
     if let Some(file) = html {
         save_report(context, site, file).await?;
     }
-    let report: Report = context.client.get(&format!("/sites/{site}/report")).await?;
-    output::print(context.format, &report, Report::text)?;
+    print_report(context, site).await?;
     job::judge(&view)
+}
+
+async fn print_report(context: &Context, site: &Name) -> Result<(), Failure> {
+    // Only programs look at every step.
+    let timeline = context.format != Format::Table;
+    let path = format!("/sites/{site}/report?timeline={timeline}");
+    let report: Report = context.client.get(&path).await?;
+    output::print(context.format, &report, Report::text)
 }
 
 async fn save_report(context: &Context, site: &Name, file: &Path) -> Result<(), Failure> {

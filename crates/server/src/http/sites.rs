@@ -143,10 +143,12 @@ pub async fn explain(
 pub struct Form {
     #[serde(default)]
     format: Option<String>,
+    #[serde(default = "yes")]
+    timeline: bool,
 }
 
-/// The report of the site's last job, as JSON or, with `format=html`, as one self-contained page.
-#[utoipa::path(get, path = "/sites/{site}/report", params(("site" = String, Path), ("format" = Option<String>, Query)), responses((status = 200, description = "The report.", body = serde_json::Value)))]
+/// The report of the site's last job, as JSON (with `timeline=false` without every step) or, with `format=html`, as one self-contained page.
+#[utoipa::path(get, path = "/sites/{site}/report", params(("site" = String, Path), ("format" = Option<String>, Query), ("timeline" = Option<bool>, Query)), responses((status = 200, description = "The report.", body = serde_json::Value)))]
 pub async fn report(
     State(rooms): Shared,
     Path(site): Path<Name>,
@@ -154,6 +156,9 @@ pub async fn report(
 ) -> Result<Response, Refusal> {
     let report = rooms.control.report(&site).await?;
     match form.format.as_deref() {
+        None | Some("json") if !form.timeline => {
+            Ok(Json(report.without_timeline()).into_response())
+        }
         None | Some("json") => Ok(Json(report).into_response()),
         Some("html") => Ok(Html(report.html()).into_response()),
         Some(other) => Err(Refusal::new(

@@ -4,13 +4,13 @@ mod gantt;
 mod html;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wright_workflow::{
-    JobId, JobState, JobView, PathPart, Step, StepRecord, StepState, VerbStatistics,
-    expected_critical_path, statistics,
+    JobId, JobState, JobView, PathPart, Step, StepRecord, StepState, VerbStatistics, longest_path,
+    statistics,
 };
 
 use crate::graph::Topology;
@@ -43,7 +43,9 @@ pub struct Report {
     pub operations: Vec<VerbStatistics>,
     /// When each app was begun and done.
     pub apps: Vec<AppTimeline>,
-    /// Every step that was begun, by host, instance and start.
+    /// Every step that was begun, by host, instance and start. Most of a large report, and left out
+    /// where nobody looks at it.
+    #[serde(default)]
     pub timeline: Vec<Bar>,
     /// Who needs whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,24 +125,20 @@ fn took(record: &StepRecord) -> u64 {
 
 /// The longest chain by what each step took.
 fn critical(records: &[&StepRecord]) -> (Vec<PathPart>, u64) {
-    let measured: Vec<Step> = records
+    let measured: Vec<(&Step, u64)> = records
         .iter()
-        .map(|record| Step {
-            expected_ms: took(record),
-            ..record.step.clone()
-        })
+        .map(|record| (&record.step, took(record)))
         .collect();
-    let (mut parts, length) = expected_critical_path(&measured);
-    let by_name: BTreeMap<&str, &StepRecord> = records
+    let (mut parts, length) = longest_path(&measured);
+    let on_path: HashMap<String, usize> = parts
         .iter()
-        .map(|record| (record.step.name.as_str(), *record))
+        .enumerate()
+        .map(|(place, part)| (part.step.clone(), place))
         .collect();
-    for part in &mut parts {
-        let times = by_name
-            .get(part.step.as_str())
-            .map(|record| (record.ready_at, record.started_at));
-        if let Some((Some(due), Some(from))) = times {
-            part.waiting_ms = millis(due, from);
+    for record in records {
+        let place = on_path.get(record.step.name.as_str());
+        if let (Some(place), Some(due), Some(from)) = (place, record.ready_at, record.started_at) {
+            parts[*place].waiting_ms = millis(due, from);
         }
     }
     (parts, length)
@@ -167,7 +165,7 @@ impl Report {
         } else {
             wall_ms as f64 / critical_ms as f64
         };
-        let on_path: Vec<&str> = critical_path
+        let on_path: HashSet<&str> = critical_path
             .iter()
             .map(|part| part.step.as_str())
             .collect();
@@ -187,7 +185,7 @@ impl Report {
                     to_ms: since(record.ended_at, wall_ms).max(from_ms),
                     attempts: record.attempts,
                     state: record.state,
-                    critical: on_path.contains(&record.step.name.as_str()),
+                    critical: on_path.contains(record.step.name.as_str()),
                     error: record
                         .error
                         .as_ref()
@@ -196,17 +194,16 @@ impl Report {
                 }
             })
             .collect();
-        let key = |bar: &Bar| {
-            // What a host fetched stands above the instances that needed it.
-            (
-                bar.host.clone(),
-                bar.verb != "fetch",
-                bar.what.clone(),
-                bar.from_ms,
-                bar.step.clone(),
-            )
-        };
-        timeline.sort_by_cached_key(key);
+        // What a host fetched stands above the instances that needed it.
+        let instance = |bar: &Bar| bar.verb != "fetch";
+        timeline.sort_by(|a, b| {
+            let (of_a, of_b) = (
+                (&a.host, instance(a), &a.what),
+                (&b.host, instance(b), &b.what),
+            );
+            of_a.cmp(&of_b)
+                .then_with(|| (a.from_ms, &a.step).cmp(&(b.from_ms, &b.step)))
+        });
         Report {
             job: job.summary.id,
             subject: job.summary.subject.clone(),
@@ -223,6 +220,13 @@ impl Report {
             timeline,
             topology,
         }
+    }
+
+    /// Without every step.
+    #[must_use]
+    pub fn without_timeline(self) -> Self {
+        let timeline = Vec::new();
+        Report { timeline, ..self }
     }
 
     /// The report for a terminal.
