@@ -11,7 +11,7 @@ use crate::{
     http::Rooms,
     members::{self, Leadership, Roster, Term},
     shelf::Roll,
-    upkeep,
+    sweep, upkeep,
 };
 
 /// What a server does in each of its terms.
@@ -68,6 +68,7 @@ impl Duties {
         tokio::join!(
             hosts.run(over.clone()),
             upkeep::run(rooms.store.clone(), rooms.inventory.clone(), over.clone()),
+            sweep::run(rooms.store.clone(), rooms.engine.clone(), over.clone()),
             rooms.control.clone().run(losses, over.clone()),
             self.tell_departures(lost),
         );

@@ -25,6 +25,7 @@ mod secrets;
 mod shelf;
 mod start;
 mod stop;
+mod sweep;
 mod upkeep;
 mod verbs;
 
