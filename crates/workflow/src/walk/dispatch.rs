@@ -33,12 +33,13 @@ impl Walk {
 
     /// What waited for a target that has room is ready again.
     fn look_at_targets(&mut self, slots: &Slots) {
-        let room = |target: &String| (target.clone(), slots.room_on(&self.tenant, target));
+        let room = |target: &String| slots.room_on(&self.tenant, target);
         let targets: Vec<(String, usize)> = self
             .full
             .keys()
-            .map(room)
+            .map(|target| (target, room(target)))
             .filter(|(_, room)| *room > 0)
+            .map(|(target, room)| (target.clone(), room))
             .collect();
         for (target, room) in targets {
             let Some(mut turns) = self.full.remove(&target) else {
