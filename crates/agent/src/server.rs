@@ -28,11 +28,14 @@ use crate::{
 };
 
 const SERVER_NAME: &str = "wright-server";
-/// How long a silent connection is believed in before it is tried, and then until it is given up;
-/// also how long dialling may take.
-const ONLY_SERVER: Duration = Duration::from_secs(5);
+/// How long a silent connection is believed in before it is tried, and then until it is given up.
+const ONLY_SERVER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
 /// The same where there are other servers to go to.
-const ONE_OF_SEVERAL: Duration = Duration::from_secs(2);
+const ONE_OF_SEVERAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
+/// How long dialling may take. Twice as long after each round in which no server answered in time, for
+/// whoever gives up too soon begins anew behind all others, when many agents call at once.
+const DIALLING: Duration = Duration::from_secs(5);
+const LONGER: u32 = 3;
 /// How much the server may send ahead of what is read, bytes: on one call, and in all. Archives come
 /// as fast as the disk takes them, not faster into memory.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -60,6 +63,8 @@ struct Dialled {
     learned: Vec<String>,
     /// Those that are still to be tried in this round, the next one last.
     round: Vec<String>,
+    /// Rounds since a session was held.
+    failed: u32,
     current: String,
     client: ControlClient<Channel>,
 }
@@ -118,14 +123,15 @@ impl Server {
             .map(str::to_owned)
             .collect();
         for url in urls {
-            channel(url, &tls, ONLY_SERVER)?;
+            endpoint(url, &tls)?;
         }
         let mut round = a_round(&learned, urls);
         let first = round.pop().ok_or(AgentError::NoServer)?;
         let dialled = Dialled {
-            client: dial(&first, &tls, patience(&learned, urls))?,
+            client: dial(&first, &tls, patience(&learned, urls), 0)?,
             learned,
             round,
+            failed: 0,
             current: first,
         };
         Ok(Server(Arc::new(Shared {
@@ -149,6 +155,11 @@ impl Server {
         if held || over {
             dialled.round = a_round(&dialled.learned, &self.0.given);
         }
+        dialled.failed = if held {
+            0
+        } else {
+            dialled.failed + u32::from(over)
+        };
         if held {
             // The one that failed just now comes last.
             let failed = dialled.current.clone();
@@ -160,7 +171,7 @@ impl Server {
         };
         let untried = if held { next != dialled.current } else { !over };
         let patience = patience(&dialled.learned, &self.0.given);
-        match dial(&next, &self.0.tls, patience) {
+        match dial(&next, &self.0.tls, patience, dialled.failed) {
             Ok(client) => (dialled.client, dialled.current) = (client, next),
             Err(error) => tracing::warn!(%error, "a server's URL cannot be used"),
         }
@@ -169,7 +180,7 @@ impl Server {
 
     /// These are the servers that live; they are remembered. The session that is open stays.
     pub(crate) fn learn(&self, mut urls: Vec<String>) {
-        urls.retain(|url| channel(url, &self.0.tls, ONLY_SERVER).is_ok());
+        urls.retain(|url| endpoint(url, &self.0.tls).is_ok());
         urls.sort();
         urls.truncate(MOST_SERVERS);
         let mut dialled = locked(&self.0.dialled);
@@ -207,7 +218,7 @@ fn a_round(learned: &[String], given: &[String]) -> Vec<String> {
     round
 }
 
-fn patience(learned: &[String], given: &[String]) -> Duration {
+fn patience(learned: &[String], given: &[String]) -> (Duration, Duration) {
     match a_round(learned, given).len() {
         0 | 1 => ONLY_SERVER,
         _ => ONE_OF_SEVERAL,
@@ -217,27 +228,28 @@ fn patience(learned: &[String], given: &[String]) -> Duration {
 fn dial(
     url: &str,
     tls: &ClientTlsConfig,
-    patience: Duration,
+    (silence, answer): (Duration, Duration),
+    failed: u32,
 ) -> Result<ControlClient<Channel>, AgentError> {
-    let channel = channel(url, tls, patience)?.connect_lazy();
+    let channel = endpoint(url, tls)?
+        .connect_timeout(DIALLING * 2_u32.pow(failed.min(LONGER)))
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(silence)
+        .keep_alive_timeout(answer)
+        .keep_alive_while_idle(true)
+        .connect_lazy();
     Ok(ControlClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE))
 }
 
-fn channel(url: &str, tls: &ClientTlsConfig, patience: Duration) -> Result<Endpoint, AgentError> {
-    let endpoint = Endpoint::from_shared(url.to_owned())
+fn endpoint(url: &str, tls: &ClientTlsConfig) -> Result<Endpoint, AgentError> {
+    Endpoint::from_shared(url.to_owned())
         .and_then(|endpoint| endpoint.tls_config(tls.clone()))
         .map_err(|source| AgentError::Connection {
             server: url.to_owned(),
             source,
-        })?;
-    Ok(endpoint
-        .connect_timeout(patience)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(patience)
-        .keep_alive_timeout(patience)
-        .keep_alive_while_idle(true))
+        })
 }
 
 fn unreachable(status: &Status) -> Fault {

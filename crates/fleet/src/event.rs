@@ -17,6 +17,8 @@ pub enum FleetEvent {
     Disconnected {
         /// Whose.
         host: Name,
+        /// Whether that was because the server failed that it was connected to.
+        with_server: bool,
     },
     /// An instance's status is different from before, or the instance is new.
     Status(InstanceStatus),

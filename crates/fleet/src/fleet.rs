@@ -213,9 +213,10 @@ impl Fleet {
         }
         let removed = seat.close(&fault);
         if connected {
-            state
-                .subscribers
-                .tell(&FleetEvent::Disconnected { host: host.clone() });
+            state.subscribers.tell(&FleetEvent::Disconnected {
+                host: host.clone(),
+                with_server: false,
+            });
         }
         for instance in removed {
             state.subscribers.tell(&FleetEvent::Removed(instance));

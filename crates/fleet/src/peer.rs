@@ -302,7 +302,8 @@ impl Following<'_> {
     }
 
     fn close(&self, host: &Name, why: &str) {
-        self.shared.close_if(host, why, |session| self.has(session));
+        self.shared
+            .close_if(host, why, false, |session| self.has(session));
     }
 }
 
@@ -319,7 +320,9 @@ impl Drop for Following<'_> {
             seen.map(|session| session.host.clone()).collect()
         };
         for host in seen {
-            self.close(&host, "the server that it was connected to does not answer");
+            let why = "the server that it was connected to does not answer";
+            self.shared
+                .close_if(&host, why, true, |session| self.has(session));
         }
     }
 }

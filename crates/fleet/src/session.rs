@@ -242,11 +242,17 @@ impl Shared {
 
     /// Clears the seat, unless a newer session has it.
     fn close(&self, host: &Name, number: u64, why: &str) {
-        self.close_if(host, why, |session| session.number == number);
+        self.close_if(host, why, false, |session| session.number == number);
     }
 
-    /// Clears the seat of a session that this is true of.
-    pub(crate) fn close_if(&self, host: &Name, why: &str, of: impl FnOnce(&seat::Session) -> bool) {
+    /// Clears the seat of a session that this is true of; `with_server` where that failed.
+    pub(crate) fn close_if(
+        &self,
+        host: &Name,
+        why: &str,
+        with_server: bool,
+        of: impl FnOnce(&seat::Session) -> bool,
+    ) {
         let mut state = self.state();
         let Some(seat) = state.seats.get_mut(host) else {
             return;
@@ -260,9 +266,10 @@ impl Shared {
         if ended.is_here() {
             state.tell_relays(host, None);
         }
-        state
-            .subscribers
-            .tell(&FleetEvent::Disconnected { host: host.clone() });
+        state.subscribers.tell(&FleetEvent::Disconnected {
+            host: host.clone(),
+            with_server,
+        });
         drop(state);
         self.progress.send_replace(());
     }

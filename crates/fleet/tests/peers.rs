@@ -37,7 +37,7 @@ async fn connected(events: &mut Subscription, host: &str) {
 async fn gone(events: &mut Subscription, host: &str) {
     until(
         events,
-        |event| matches!(event, FleetEvent::Disconnected { host: of } if of.as_str() == host),
+        |event| matches!(event, FleetEvent::Disconnected { host: of, .. } if of.as_str() == host),
     )
     .await;
 }
@@ -128,7 +128,11 @@ async fn when_a_server_ends_its_agents_are_away_until_they_connect_elsewhere() {
     let _agent = other.agent("h1").await;
     connected(&mut events, "h1").await;
     other.shutdown.cancel();
-    gone(&mut events, "h1").await;
+    let left = FleetEvent::Disconnected {
+        host: name("h1"),
+        with_server: true,
+    };
+    until(&mut events, |event| *event == left).await;
     let _agent = one.agent("h1").await;
     connected(&mut events, "h1").await;
     assert_eq!(one.fleet.connected_here(), 1);

@@ -50,7 +50,10 @@ async fn an_agent_that_says_hello_is_connected_until_it_goes() {
     drop(agent);
     assert_eq!(
         events.recv().await,
-        Some(FleetEvent::Disconnected { host: name("h1") })
+        Some(FleetEvent::Disconnected {
+            host: name("h1"),
+            with_server: false,
+        })
     );
     assert!(served.fleet.agents().is_empty());
 }

@@ -19,6 +19,7 @@ use wright_provision::Provider;
 use wright_store::SharedStore;
 
 use crate::{
+    absent::Absent,
     control::Lost,
     members::Leadership,
     records::{self, kind},
@@ -33,7 +34,7 @@ const STOOD_STILL: Duration = Duration::from_secs(2);
 
 /// How long an agent whose connection broke has to call another server, and all agents after a start
 /// to call at all, before their hosts are lost.
-const MOVING: Duration = Duration::from_secs(5);
+const MOVING: Duration = Duration::from_secs(8);
 
 /// Keeps the hosts' states; one server at a time does.
 pub struct Hosts {
@@ -57,18 +58,11 @@ pub struct Hosts {
     pub leadership: Leadership,
 }
 
-/// A host whose agent is away.
-struct Away {
-    since: Instant,
-    /// Whether its state says so.
-    recorded: bool,
-}
-
 impl Hosts {
     /// Follows the agents' coming and going until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut events = self.fleet.subscribe();
-        let mut lost: BTreeMap<Name, Away> = BTreeMap::new();
+        let mut absent = Absent::default();
         // What the store would not take yet.
         let mut unrecorded: BTreeMap<Name, (HostState, &str)> = BTreeMap::new();
         // Whoever does not call after a restart of this server is as good as disconnected; and what
@@ -83,8 +77,7 @@ impl Hosts {
                         unrecorded.insert(host.name, (HostState::Ready, ""));
                     } else {
                         let recorded = host.state != HostState::Ready;
-                        let since = Instant::now();
-                        lost.insert(host.name, Away { since, recorded });
+                        absent.left(host.name, true, recorded, Instant::now());
                     }
                 }
             }
@@ -101,7 +94,7 @@ impl Hosts {
                     let mut next = Some(first);
                     // All that have come and gone meanwhile are written together.
                     while let Some(event) = next {
-                        self.note(event, &mut lost, &mut unrecorded);
+                        self.note(event, &mut absent, &mut unrecorded);
                         next = events.try_recv();
                     }
                     self.record(&mut unrecorded).await;
@@ -109,25 +102,21 @@ impl Hosts {
                 _ = look.tick() => {
                     // Who is connected to a server that cannot be reached may be well.
                     if looked.elapsed() > STOOD_STILL || !self.fleet.sees_all_peers() {
-                        let now = Instant::now();
-                        lost.values_mut().for_each(|away| away.since = now);
+                        absent.begin_anew(Instant::now());
                     }
-                    for (host, away) in &mut lost {
-                        if !away.recorded && away.since.elapsed() >= MOVING {
-                            away.recorded = true;
-                            unrecorded.insert(host.clone(), (HostState::Lost, NOT_CONNECTED));
-                        }
+                    for host in absent.take_unrecorded(MOVING, Instant::now()) {
+                        unrecorded.insert(host, (HostState::Lost, NOT_CONNECTED));
                     }
                     self.record(&mut unrecorded).await;
                     let mut over = Vec::new();
-                    for (host, away) in &lost {
-                        if let Some(reason) = self.given_up(host, away.since).await {
+                    for (host, since) in absent.iter() {
+                        if let Some(reason) = self.given_up(host, since).await {
                             over.push((host.clone(), reason));
                         }
                     }
                     for (host, reason) in over {
                         if self.give_up(&host, &reason).await {
-                            lost.remove(&host);
+                            absent.forget(&host);
                         }
                     }
                     looked = Instant::now();
@@ -140,22 +129,21 @@ impl Hosts {
     fn note(
         &self,
         event: FleetEvent,
-        lost: &mut BTreeMap<Name, Away>,
+        absent: &mut Absent,
         unrecorded: &mut BTreeMap<Name, (HostState, &str)>,
     ) {
         match event {
             FleetEvent::Connected { host, .. } => {
-                lost.remove(&host);
+                absent.came(&host, Instant::now());
                 unrecorded.insert(host, (HostState::Ready, ""));
             }
-            FleetEvent::Disconnected { host } => {
+            FleetEvent::Disconnected { host, with_server } => {
                 // Where there are other servers, it is on its way to one.
                 let recorded = self.alone;
                 if recorded {
                     unrecorded.insert(host.clone(), (HostState::Lost, NOT_CONNECTED));
                 }
-                let since = Instant::now();
-                lost.insert(host, Away { since, recorded });
+                absent.left(host, with_server, recorded, Instant::now());
             }
             _ => {}
         }

@@ -9,6 +9,7 @@
 //! - The server may be killed at any moment: what it had acknowledged is in the store, and what it
 //!   was doing goes on when it is started again, or at once on another server.
 
+mod absent;
 pub mod api;
 mod control;
 mod development;
