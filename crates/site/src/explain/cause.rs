@@ -139,8 +139,7 @@ impl Scene<'_> {
     /// The first step of the instance that is not done.
     fn open_step(&self, instance: &Name) -> Option<&StepRecord> {
         let job = self.job?;
-        let open =
-            |record: &&StepRecord| !record.dropped && !record.is_satisfied();
+        let open = |record: &&StepRecord| !record.dropped && !record.is_satisfied();
         let own = |record: &&StepRecord| {
             on_instance(&record.step).is_some_and(|(id, _)| id.name == *instance)
         };
