@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::{
+    runtime::Handle,
     sync::{Mutex, MutexGuard, watch},
     time::{sleep, timeout},
 };
@@ -28,6 +29,8 @@ pub struct Planning {
 /// That nobody else plans. Dropping it lets the next one.
 pub struct Turn<'a> {
     store: &'a SharedStore,
+    /// Where it is given back from: a drop cannot wait.
+    runtime: Handle,
     value: String,
     _here: MutexGuard<'a, ()>,
 }
@@ -57,6 +60,7 @@ impl Planning {
                 Ok(Some(value)) => {
                     return Turn {
                         store: &self.store,
+                        runtime: Handle::current(),
                         value,
                         _here: here,
                     };
@@ -107,7 +111,7 @@ impl Planning {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let (store, value) = (self.store.clone(), std::mem::take(&mut self.value));
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let own = Guard::Value(PLANNING.into(), value.into());
             let release = vec![Operation::Delete(PLANNING.into())];
             match store.commit(vec![own], release).await {
