@@ -53,7 +53,7 @@ impl Control {
         }
         let sites: Vec<(String, SiteRecord)> = self.inventory.list_named_as(kind::SITE).await?;
         for site in sites.iter().filter_map(|(site, _)| site.parse().ok()) {
-            let _one = self.planning.lock().await;
+            let _one = self.planning.lock().await?;
             self.conclude(&site).await?;
         }
         for host in records::hosts(&self.inventory).await? {
@@ -87,7 +87,7 @@ impl Control {
         let Some(site) = site_of(&ended.subject) else {
             return Ok(());
         };
-        let _one = self.planning.lock().await;
+        let _one = self.planning.lock().await?;
         self.conclude(&site).await?;
         for host in records::hosts(&self.inventory).await? {
             if host.state == HostState::Dead && host.since > ended.created_at {

@@ -165,7 +165,7 @@ impl Control {
         request: UpRequest,
         actor: &str,
     ) -> Result<UpAnswer, ControlError> {
-        let _one = self.planning.lock().await;
+        let _one = self.planning.lock().await?;
         let desired = self.resolve(&request.bundle).await?;
         let site = desired.site.clone();
         if let Some(job) = self.running(&site).await? {
@@ -314,7 +314,7 @@ impl Control {
         site: &Name,
         actor: &str,
     ) -> Result<UpAnswer, ControlError> {
-        let _one = self.planning.lock().await;
+        let _one = self.planning.lock().await?;
         if let Some(job) = self.running(site).await? {
             return Err(ControlError::Busy(job));
         }
@@ -360,7 +360,7 @@ impl Control {
         reason: &str,
         actor: &str,
     ) -> Result<JobSummary, ControlError> {
-        let _one = self.planning.lock().await;
+        let _one = self.planning.lock().await?;
         let site = end::site_of(&self.engine.summary(job).await?.subject);
         if let Some(site) = &site {
             let record = records::site(&self.inventory, site).await?;

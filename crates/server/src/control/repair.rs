@@ -13,7 +13,7 @@ use crate::records::{self, SiteRecord, kind};
 impl Control {
     /// Moves what ran, or was to run, on a host that was given up.
     pub(super) async fn host_died(self: &Arc<Self>, host: &Name) -> Result<(), ControlError> {
-        let _one = self.planning.lock().await;
+        let _one = self.planning.lock().await?;
         let sites: Vec<(String, SiteRecord)> = self.inventory.list_named_as(kind::SITE).await?;
         for site in sites.iter().filter_map(|(site, _)| site.parse().ok()) {
             self.site_lost(&site, host).await?;
@@ -198,7 +198,7 @@ impl Control {
         id: &InstanceId,
         actor: &str,
     ) -> Result<(), ControlError> {
-        let _one = self.planning.lock().await;
+        let _one = self.planning.lock().await?;
         let record = records::instance(&self.inventory, id).await?;
         let record = record.ok_or_else(|| ControlError::NotFound(format!("instance {id}")))?;
         let host = record.spec.host;

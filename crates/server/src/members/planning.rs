@@ -15,7 +15,9 @@ use super::Term;
 const PLANNING: &str = "planning";
 /// How long a server that plans is waited for before it is looked at again.
 const LOOK: Duration = Duration::from_secs(5);
-/// The wait before a store that failed is asked again.
+/// How long this server may take to become a member again.
+const JOIN: Duration = Duration::from_secs(5);
+/// The wait before a term that ends is over.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// The turn to plan: from observation to job, so that no two plans take the same port. It is on its
@@ -45,33 +47,35 @@ impl Planning {
         }
     }
 
-    /// Waits for its turn, also while the store fails or this server is no member.
-    pub async fn lock(&self) -> Turn<'_> {
+    /// Waits for its turn.
+    ///
+    /// # Errors
+    /// Where the store fails, or this server is no member and does not become one.
+    pub async fn lock(&self) -> Result<Turn<'_>, StoreError> {
         let here = self.here.lock().await;
         let mut terms = self.term.clone();
         loop {
-            let term = terms.wait_for(Option::is_some).await;
-            let Some(term) = term.ok().and_then(|term| term.clone()) else {
-                // The server ends: nothing that is planned now is carried out by it.
-                std::future::pending::<()>().await;
-                continue;
-            };
-            match self.take(&term).await {
-                Ok(Some(value)) => {
-                    return Turn {
-                        store: &self.store,
-                        runtime: Handle::current(),
-                        value,
-                        _here: here,
-                    };
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "the turn to plan cannot be taken; trying again");
-                    sleep(AGAIN).await;
-                }
+            let term = self.term(&mut terms).await?;
+            if let Some(value) = self.take(&term).await? {
+                return Ok(Turn {
+                    store: &self.store,
+                    runtime: Handle::current(),
+                    value,
+                    _here: here,
+                });
             }
         }
+    }
+
+    async fn term(&self, terms: &mut watch::Receiver<Option<Term>>) -> Result<Term, StoreError> {
+        let member = timeout(JOIN, terms.wait_for(Option::is_some)).await;
+        let Ok(member) = member else {
+            return Err(StoreError::Engine(format!(
+                "this server has been no member for {JOIN:?}; its log says why"
+            )));
+        };
+        let term = member.ok().and_then(|term| term.clone());
+        term.ok_or(StoreError::Closed)
     }
 
     /// Takes the turn if it is free; otherwise waits until that may have changed.
@@ -152,12 +156,22 @@ mod tests {
         let store = store(&dir).await;
         let (one, _) = planning(&store, "one").await;
         let (other, _) = planning(&store, "other").await;
-        let turn = one.lock().await;
+        let turn = one.lock().await.unwrap();
         let mut waiting = Box::pin(other.lock());
         assert!(futures::poll!(&mut waiting).is_pending());
         drop(turn);
-        drop(waiting.await);
-        drop(one.lock().await);
+        drop(waiting.await.unwrap());
+        drop(one.lock().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_is_no_member_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_terms, none) = watch::channel(None);
+        let planning = Planning::new(store(&dir).await, none);
+        tokio::time::pause();
+        let refused = planning.lock().await.err().unwrap().to_string();
+        assert!(refused.contains("no member"), "{refused}");
     }
 
     #[tokio::test]
@@ -166,8 +180,8 @@ mod tests {
         let store = store(&dir).await;
         let (one, term) = planning(&store, "one").await;
         let (other, _) = planning(&store, "other").await;
-        let _held = one.lock().await;
+        let _held = one.lock().await.unwrap();
         store.lease_revoke(term.lease).await.unwrap();
-        other.lock().await;
+        other.lock().await.unwrap();
     }
 }
