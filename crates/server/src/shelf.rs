@@ -239,3 +239,96 @@ impl Roster for Roll {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use tokio::net::TcpListener;
+    use wright_fleet::{FleetSettings, Peer};
+    use wright_package::PrivateKey;
+
+    use super::*;
+    use crate::installation::Installation;
+
+    /// A server's shelf, its fleet and its installation.
+    struct Server {
+        library: Arc<Library>,
+        shelf: Arc<Shelf>,
+        fleet: Fleet,
+        installation: Installation,
+    }
+
+    async fn server(store: &wright_store::SharedStore, dir: &Path, name: &str) -> Server {
+        let own = dir.join(name);
+        let installation = Installation::open(store, &own, &dir.join("master.key"))
+            .await
+            .unwrap();
+        let inventory = Arc::new(Inventory::new(store.clone()));
+        let trust = installation.trust.clone();
+        let library = Library::open(&own.join("packages"), trust, inventory.clone()).unwrap();
+        let library = Arc::new(library);
+        let shelf = Arc::new(Shelf::new(library.clone()));
+        let roll = Arc::new(Roll::new(inventory));
+        let fleet = Fleet::new(roll, shelf.clone(), FleetSettings::default());
+        shelf.connect(&fleet);
+        Server {
+            library,
+            shelf,
+            fleet,
+            installation,
+        }
+    }
+
+    /// Lets the first server be reached by the second.
+    async fn connect(one: &Server, other: &Server) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let identity = one.installation.authority.issue_server(&[], &[]).unwrap();
+        let shutdown = CancellationToken::new();
+        let serving = wright_fleet::serve(listener, identity, one.fleet.clone(), shutdown);
+        tokio::spawn(serving);
+        let identity = other.installation.authority.issue_peer().unwrap();
+        let peer = Peer::new("one", &address, &identity).unwrap();
+        other.fleet.meet(&peer);
+    }
+
+    #[tokio::test]
+    async fn an_archive_is_fetched_from_who_has_it_and_proved() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = wright_store::open(&format!("file:{}", dir.path().join("store").display()))
+            .await
+            .unwrap();
+        let key = PrivateKey::generate();
+        key.public().save_in(&dir.path().join("one/keys")).unwrap();
+        let one = server(&store, dir.path(), "one").await;
+        let other = server(&store, dir.path(), "other").await;
+        connect(&one, &other).await;
+
+        let source = dir.path().join("source");
+        fs::create_dir_all(&source).unwrap();
+        let manifest = "name = \"demo\"\nversion = \"1.0.0\"\nrun = [\"sleep\", \"1\"]\n";
+        fs::write(source.join("package.toml"), manifest).unwrap();
+        let built = wright_package::build(&source, &[], &dir.path().join("out")).unwrap();
+        let (digest, bytes) = (built.id.digest, fs::read(&built.archive).unwrap());
+        let signature = key.sign(&digest).to_string();
+        let pushed = one.library.push(&bytes, signature.as_bytes(), "tester");
+        pushed.await.unwrap();
+        assert!(other.shelf.files(digest).is_none());
+        let (archive, _) = other.shelf.find(digest).await.unwrap();
+        assert_eq!(fs::read(&archive).unwrap(), bytes);
+
+        // A damaged copy gets no further.
+        fs::remove_file(archive).unwrap();
+        let (damaged, _) = one.library.files(digest).unwrap();
+        fs::write(damaged, &bytes[..bytes.len() - 1]).unwrap();
+        assert!(other.shelf.find(digest).await.is_none());
+        let left = fs::read_dir(dir.path().join("other/packages")).unwrap();
+        let partial = |name: String| name.ends_with(".partial");
+        assert!(
+            !left
+                .flatten()
+                .any(|file| partial(file.file_name().to_string_lossy().into()))
+        );
+    }
+}
