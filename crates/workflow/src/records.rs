@@ -21,7 +21,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
-use wright_store::{Guard, MAX_OPERATIONS, Operation, Range, Revision, Store, StoreError};
+use wright_store::{
+    Guard, MAX_OPERATIONS, MAX_VALUE, Operation, Range, Revision, Store, StoreError,
+};
 
 use crate::plan::MAX_STEP;
 use crate::{
@@ -33,6 +35,11 @@ use crate::{
 const PIECE: usize = 256 << 10;
 /// A commit carries about this much, bytes (an etcd request may have 1.5 MiB).
 const COMMIT: usize = 1 << 20;
+/// An entry of the log has at most this much, bytes, unless one status alone has more: a value of the
+/// store may have twice as much.
+const ENTRY: usize = MAX_VALUE / 2;
+/// What is round an entry's statuses, and between two.
+const BRACKETS: usize = 2;
 
 pub(crate) const SUBJECTS: &str = "job-subject/";
 pub(crate) const DRAFTS: &str = "job-draft/";
@@ -395,7 +402,8 @@ impl Turn {
         let name = &record.step.name;
         let status = to_json(name, &(name, Status::of(record)))?;
         let grown = status.len() + writes.iter().map(size_of_operation).sum::<usize>();
-        let full = self.writes.len() + writes.len() + 1 > COMMIT_OPERATIONS;
+        let full = self.writes.len() + writes.len() + 1 > COMMIT_OPERATIONS
+            || self.entry.len() + status.len() + BRACKETS > ENTRY;
         if full || self.size + grown > COMMIT {
             self.close();
         }
@@ -594,4 +602,40 @@ fn loaded(
 /// The guard that nobody else wrote the job's meta.
 pub(crate) fn meta_guard(id: JobId, revision: Revision) -> Guard {
     Guard::Modified(meta_key(id).into(), revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::step;
+
+    /// The entries of a turn in which so many steps changed, each with an output of so many bytes.
+    fn entries(steps: usize, output: usize) -> Vec<Vec<u8>> {
+        let mut turn = Turn::new(JobId(Uuid::nil()), 7);
+        for number in 0..steps {
+            let mut record = StepRecord::new(step(&format!("s{number}"), &[]));
+            record.output = Value::String("x".repeat(output));
+            turn.add(&record, Vec::new()).unwrap();
+        }
+        let (commits, next) = turn.commits(Vec::new());
+        assert_eq!(next, 7 + commits.len() as u64);
+        let value = |commit: Commit| match commit.operations.into_iter().next() {
+            Some(Operation::Put { value, .. }) => value.to_vec(),
+            other => panic!("{other:?}"),
+        };
+        commits.into_iter().map(value).collect()
+    }
+
+    #[test]
+    fn however_many_steps_change_in_a_turn_each_entry_of_the_log_fits_into_a_value() {
+        for (steps, output) in [(1, 0), (50_000, 0), (20, 128 << 10)] {
+            let entries = entries(steps, output);
+            assert!(entries.iter().all(|entry| entry.len() <= MAX_VALUE));
+            let read = entries.iter().flat_map(|entry| {
+                let logged: Logged = from_json(b"entry", entry).unwrap();
+                logged.into_iter().map(|(name, _)| name)
+            });
+            assert!(read.eq((0..steps).map(|number| format!("s{number}"))));
+        }
+    }
 }
