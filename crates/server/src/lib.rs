@@ -79,6 +79,11 @@ impl Settings {
         self.store.clone().unwrap_or_else(own)
     }
 
+    /// Whether other servers can be on the same store.
+    fn is_shared(&self) -> bool {
+        self.store_url().starts_with("etcd:")
+    }
+
     fn master_key(&self) -> PathBuf {
         let own = || self.data.join("server/master.key");
         self.master_key.clone().unwrap_or_else(own)

@@ -53,7 +53,7 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
     std::fs::create_dir_all(&own).map_err(doing(format!("making {}", own.display())))?;
     let held = ServerId::hold(&own).map_err(doing("reading this server's id"))?;
     let id = held.id.clone();
-    let shared = settings.store_url().starts_with("etcd:");
+    let shared = settings.is_shared();
     if shared && settings.agents.ip().is_unspecified() && settings.advertise.is_none() {
         return Err(doing("joining other servers")(
             "--agents listens everywhere; say with --advertise HOST:PORT where others reach it",
@@ -203,6 +203,7 @@ fn rooms(
         verbs::all(&hands),
         wright_workflow::Settings {
             name: id.to_owned(),
+            shared: settings.is_shared(),
             ..wright_workflow::Settings::default()
         },
     );

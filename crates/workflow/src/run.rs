@@ -68,7 +68,7 @@ impl Engine {
                 .lease_grant(self.shared.settings.lease_seconds)
                 .await?;
             let lost = self.keep_lease(lease);
-            let result = self.term(lease, None, &shutdown, lost).await;
+            let result = self.term(lease, &shutdown, lost).await;
             if let Err(error) = self.shared.store.lease_revoke(lease).await {
                 tracing::debug!(%error, "the engine's lease ends by itself");
             }
@@ -88,15 +88,12 @@ impl Engine {
     pub async fn run_on(&self, lease: LeaseId, over: CancellationToken) -> Result<(), JobError> {
         self.sweep_drafts().await?;
         let never = futures::future::pending().boxed();
-        self.term(lease, Some(Arc::default()), &over, never)
-            .await
-            .map(drop)
+        self.term(lease, &over, never).await.map(drop)
     }
 
     async fn term(
         &self,
         lease: LeaseId,
-        load: Option<Arc<AtomicU32>>,
         shutdown: &CancellationToken,
         lost: BoxFuture<'static, ()>,
     ) -> Result<Term, JobError> {
@@ -104,7 +101,7 @@ impl Engine {
             shared: self.shared.clone(),
             lease,
             owner: format!("{}/{}", self.shared.settings.name, Uuid::now_v7()),
-            load,
+            load: self.shared.settings.shared.then(Arc::default),
         };
         let mut walking = JoinSet::new();
         let result = tokio::select! {

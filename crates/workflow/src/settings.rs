@@ -60,6 +60,8 @@ pub struct Settings {
     pub keep: Keep,
     /// How long after the death of an engine others take its jobs over, seconds.
     pub lease_seconds: u32,
+    /// Whether other engines walk jobs of the same store: those that walk fewer are then let first.
+    pub shared: bool,
     /// How long an attempt may take to return once it was cancelled; then it is dropped.
     pub grace: Span,
     /// Where the time comes from.
@@ -75,6 +77,7 @@ impl Default for Settings {
             per_tenant: 8_192,
             keep: Keep::default(),
             lease_seconds: 15,
+            shared: false,
             grace: Span::from_secs(5),
             clock: Arc::new(SystemClock),
         }

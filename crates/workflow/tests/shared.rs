@@ -30,6 +30,7 @@ impl Beside {
             .with("undo", Asked(sender));
         let settings = Settings {
             name: name.to_owned(),
+            shared: true,
             ..Settings::default()
         };
         let engine = Engine::new(store.clone(), verbs, settings);
