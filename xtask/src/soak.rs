@@ -1,24 +1,34 @@
-//! `cargo xtask soak NAME`: the end-to-end tests that need long to mean much, at their full length.
+//! `cargo xtask soak NAME`: the tests that need long to mean much, at their full length.
 
 use crate::{Result, packages, run};
 
 /// A soak: the test that it is, and how long that is at its full length.
 struct Soak {
     name: &'static str,
-    test: &'static str,
+    package: &'static str,
+    /// What `cargo test` is told beside the package.
+    test: &'static [&'static str],
     settings: &'static [(&'static str, &'static str)],
 }
 
 const SOAKS: &[Soak] = &[
     Soak {
         name: "crash",
-        test: "whoever_dies_or_freezes_a_site_lives_its_life_and_every_effect_is_there_once",
+        package: "wright-e2e",
+        test: &["--test", "chaos"],
         settings: &[("WRIGHT_BLOWS", "1000")],
     },
     Soak {
         name: "builds",
-        test: "no_human_is_needed_where_hosts_die_and_operations_fail",
+        package: "wright-e2e",
+        test: &["no_human_is_needed_where_hosts_die_and_operations_fail"],
         settings: &[("WRIGHT_BUILDS", "100"), ("WRIGHT_INSTANCES", "2000")],
+    },
+    Soak {
+        name: "store",
+        package: "wright-store",
+        test: &["--test", "crash", "--test", "torn"],
+        settings: &[("WRIGHT_KILLS", "1000"), ("WRIGHT_EVERY_OFFSET", "1")],
     },
 ];
 
@@ -28,17 +38,12 @@ pub async fn soak(name: &str) -> Result {
         let names: Vec<_> = SOAKS.iter().map(|soak| soak.name).collect();
         return Err(format!("there is no soak {name:?}; there are: {}", names.join(", ")).into());
     };
-    packages::prepare().await?;
+    if soak.package == "wright-e2e" {
+        packages::prepare().await?;
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = [
-        "test",
-        "--release",
-        "--package",
-        "wright-e2e",
-        soak.test,
-        "--",
-        "--nocapture",
-    ];
+    let before = ["test", "--release", "--package", soak.package];
+    let arguments = [&before, soak.test, &["--", "--nocapture"]].concat();
     let mut command = run::command(cargo, arguments);
     for (name, value) in soak.settings {
         if std::env::var_os(name).is_none() {

@@ -22,7 +22,8 @@ use wright_store::{Operation, Range, SharedStore, check, open};
 /// Tells the test binary, executed again, that it is the writer, and where.
 const DIRECTORY: &str = "WRIGHT_STORE_CRASH_DIRECTORY";
 const WRITERS: usize = 16;
-const ROUNDS: u64 = 20;
+/// How often it is killed; `cargo xtask soak store` does it 1,000 times, by `WRIGHT_KILLS`.
+const KILLS: u64 = 20;
 
 /// Does nothing unless it was executed by the test below.
 #[test]
@@ -165,7 +166,8 @@ async fn assert_whole(directory: &Path, acknowledged: &BTreeMap<usize, u64>) -> 
 async fn a_killed_writer_loses_no_acknowledged_commit_and_leaves_no_half_one() {
     let directory = tempfile::tempdir().unwrap();
     let (mut asked, mut commits) = (0, 0);
-    for round in 0..ROUNDS {
+    let kills = std::env::var("WRIGHT_KILLS");
+    for round in 0..kills.map_or(KILLS, |kills| kills.parse().unwrap()) {
         // Spread over the moments of a run: while it opens, early, and under full load.
         let acknowledgements = (round * 7919) % 401 * (round % 4);
         let acknowledged = kill_after(start(directory.path()), acknowledgements);
