@@ -75,7 +75,7 @@ fn offsets(before: usize, after: usize) -> Vec<usize> {
     let every = std::env::var_os("WRIGHT_EVERY_OFFSET").is_some();
     let near = |offset: &usize| {
         let within = (offset - LOG_HEADER) % FRAME;
-        within <= 26 || within >= FRAME - 2 || within % STRIDE == 0
+        within <= 26 || within >= FRAME - 2 || within.is_multiple_of(STRIDE)
     };
     (before..=after)
         .filter(|offset| every || near(offset))
