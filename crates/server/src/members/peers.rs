@@ -71,10 +71,13 @@ pub async fn follow(
 /// Follows one member for as long as it is polled. Its lease is ended if it answered, then broke off,
 /// and its machine says that nobody listens there any more.
 async fn call(store: SharedStore, fleet: Fleet, peer: Peer, seated: Seated) {
+    let mut answered = false;
     loop {
         let ended = fleet.follow(&peer).await;
+        // Kept: of a process that is being killed, connections may be closed before the port is.
+        answered |= ended.followed;
         tracing::debug!(server = peer.id(), why = ended.why, "not connected");
-        if ended.followed && peer.is_gone().await {
+        if answered && peer.is_gone().await {
             tracing::warn!(server = peer.id(), "the server is gone; its lease is ended");
             if let Err(error) = store.lease_revoke(seated.lease).await {
                 tracing::debug!(%error, "its lease has ended by itself");
