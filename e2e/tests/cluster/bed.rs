@@ -230,23 +230,48 @@ impl Bed {
                 let key = key.unwrap();
                 fs::copy(key.path(), agent.join("keys").join(key.file_name())).unwrap();
             }
-            let users = 1_900_000_000 + (u32::from(self.number) * 100 + u32::from(number)) * 1_000;
-            let mut command = Command::new(built("wright"));
-            command.arg("agent").arg("--home").arg(&home);
-            command.args(["--name", name.as_str()]);
-            command.args(["--address", &self.address(100 + number).to_string()]);
-            command.args(["--uid-base", &users.to_string()]);
-            for server in &self.servers {
-                command.args(["--server", &server.agents()]);
-            }
-            let log = self.directory.path().join(format!("{name}.log"));
-            self.agents.push(Running::start(&mut command, &log, ""));
+            let agent = self.start_agent(number);
+            self.agents.push(agent);
         }
         self.eventually("all hosts are ready", |bed| {
             let hosts = bed.json(0, &["host", "list"]);
             let hosts = hosts.as_array().unwrap();
             hosts.len() == usize::from(count) && hosts.iter().all(|host| host["state"] == "ready")
         });
+    }
+
+    fn start_agent(&self, number: u8) -> Running {
+        let name = format!("h{number}");
+        let home = self.directory.path().join("hosts").join(&name);
+        let users = 1_900_000_000 + (u32::from(self.number) * 100 + u32::from(number)) * 1_000;
+        let mut command = Command::new(built("wright"));
+        command.arg("agent").arg("--home").arg(&home);
+        command.args(["--name", &name]);
+        command.args(["--address", &self.address(100 + number).to_string()]);
+        command.args(["--uid-base", &users.to_string()]);
+        for server in &self.servers {
+            command.args(["--server", &server.agents()]);
+        }
+        let log = self.directory.path().join(format!("{name}.log"));
+        Running::start(&mut command, &log, "")
+    }
+
+    /// SIGKILL, and another one.
+    pub fn kill_agent(&mut self, number: u8) {
+        let place = usize::from(number) - 1;
+        drop(self.agents.remove(place));
+        let agent = self.start_agent(number);
+        self.agents.insert(place, agent);
+    }
+
+    /// How many programs run on all hosts.
+    pub fn programs(&self) -> usize {
+        let hosts = self.directory.path().join("hosts").display().to_string();
+        let processes = processes_of(&hosts);
+        let programs = processes
+            .iter()
+            .filter(|(_, line)| line.contains("e2e-program"));
+        programs.count()
     }
 
     /// Builds and pushes `program@1.0.0`, whose install hook records that it ran.
