@@ -99,7 +99,7 @@ impl Output {
     }
 
     /// Where nobody listens.
-    pub(crate) fn nowhere() -> Self {
+    pub fn nowhere() -> Self {
         Output::new(mpsc::channel(1).0)
     }
 

@@ -274,6 +274,9 @@ impl Effects for SimulatedHost {
             }
             Task::Start { instance } => self.start(instance).await,
             Task::AwaitReady { instance } => self.await_ready(&instance).await,
+            Task::Stop { instance } if self.with(&instance, |_| ()).is_err() => {
+                said("it is not here (simulated)")
+            }
             Task::Stop { instance } => {
                 self.pass(Operation::Stop, &instance).await?;
                 self.enter(&instance, Phase::Stopped)?;
@@ -336,5 +339,35 @@ impl Effects for SimulatedHost {
     /// All hosts share one process: what it uses is nobody's.
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_there_can_be_ended_and_removed_as_on_a_real_host() {
+        let profile = Arc::new(Profile::instant());
+        let name: Name = "sim1".parse().unwrap();
+        let host = Arc::new(SimulatedHost::new(name, profile, Chance::new(1)));
+        let instance: InstanceId = "shop/web-1".parse().unwrap();
+        for task in [
+            Task::Stop {
+                instance: instance.clone(),
+            },
+            Task::Uninstall { instance },
+        ] {
+            let order = Order {
+                key: "job/step/1".to_owned(),
+                task,
+                deadline: None,
+                fence: None,
+            };
+            host.clone()
+                .perform(order, Output::nowhere())
+                .await
+                .unwrap();
+        }
     }
 }

@@ -15,9 +15,9 @@ use super::{
 /// to take where nothing was measured.
 pub(crate) const VERBS: [(&str, u64, u32, u64); 10] = [
     ("fetch", 120, 4, 300),
-    ("install", 120, 3, 300),
-    ("configure", 30, 3, 60),
-    ("start", 60, 2, 150),
+    ("install", 120, 4, 300),
+    ("configure", 30, 4, 60),
+    ("start", 60, 4, 150),
     ("ready", 60, 1, 1_000),
     ("verify", 60, 1, 150),
     ("serve", 30, 3, 40),
