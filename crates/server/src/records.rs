@@ -86,6 +86,11 @@ pub async fn hosts(inventory: &Inventory) -> Result<Vec<Host>, InventoryError> {
     inventory.list_as(kind::HOST).await
 }
 
+/// One host.
+pub async fn host(inventory: &Inventory, host: &Name) -> Result<Option<Host>, InventoryError> {
+    inventory.get_as(kind::HOST, host.as_str()).await
+}
+
 /// One site.
 pub async fn site(
     inventory: &Inventory,

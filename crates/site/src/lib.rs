@@ -47,7 +47,9 @@ mod together;
 pub use bundle::Bundle;
 pub use catalog::{Catalog, Offer};
 pub use desired::{App, Desired, FileTemplate, Need, Place, PortWant, SecretWant, Template};
-pub use explain::{AppStatus, Explanation, InstanceView, SiteStatus, explain, status};
+pub use explain::{
+    AppStatus, Causes, CommonCause, Explanation, InstanceView, Scene, SiteStatus, status,
+};
 pub use input::schema;
 pub use lint::{RULES, Rule, lint};
 pub use plan::{

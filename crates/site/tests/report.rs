@@ -3,13 +3,16 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::*;
 use jiff::{SignedDuration, Timestamp};
-use wright_model::{InstanceId, InstanceStatus, Phase};
-use wright_site::{Plan, Report, explain, graph, status};
-use wright_workflow::{JobId, JobState, JobSummary, JobView, StepError, StepRecord, StepState};
+use proptest::prelude::*;
+use wright_model::{Host, InstanceId, InstanceRecord, InstanceStatus, Name, Phase};
+use wright_site::{Causes, Explanation, Label, Plan, Report, Scene, graph, status};
+use wright_workflow::{
+    JobId, JobOutline, JobState, JobSummary, JobView, StepError, StepRecord, StepState,
+};
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_millis(ms)
@@ -62,6 +65,43 @@ fn record<'a>(job: &'a mut JobView, verb: &str, instance: &str) -> &'a mut StepR
         .iter_mut()
         .find(|record| record.step.name.starts_with(&prefix))
         .unwrap()
+}
+
+/// Every explanation; each must be the same where only that instance is asked about.
+fn explained(
+    job: Option<&JobView>,
+    records: &BTreeMap<Name, InstanceRecord>,
+    statuses: &BTreeMap<InstanceId, InstanceStatus>,
+    hosts: &[Host],
+) -> Vec<Explanation> {
+    let outline = job.map(JobOutline::of);
+    let hosts = hosts.iter().map(|host| (host.name.clone(), host.clone()));
+    let (site, hosts) = (name("shop"), hosts.collect());
+    let whole = Scene {
+        site: &site,
+        job: outline.as_ref(),
+        records,
+        hosts: &hosts,
+        status: &|id| statuses.get(id).cloned(),
+    };
+    let all = whole.explain_all();
+    let steps = outline.iter().flat_map(|outline| outline.steps());
+    let planned = steps.filter_map(|step| Label::of(&step.name).what.parse().ok());
+    let known: BTreeSet<Name> = records.keys().cloned().chain(planned).collect();
+    for instance in known {
+        let only = records.get_key_value(&instance);
+        let only = only.map(|(name, record)| (name.clone(), record.clone()));
+        let records = only.into_iter().collect();
+        let alone = Scene {
+            records: &records,
+            ..whole
+        };
+        let host = alone.host_of(&instance);
+        let told = host.and_then(|host| alone.explain(&instance, &host));
+        let among = all.iter().find(|told| told.instance == instance);
+        assert_eq!(told.as_ref(), among, "{instance}");
+    }
+    all
 }
 
 #[test]
@@ -136,6 +176,7 @@ fn what_waits_is_explained_by_what_it_waits_for_and_why() {
             step.state = StepState::Waiting;
         }
     }
+    let configured = record(&mut view, "configure", "catalog-1").ended_at;
     record(&mut view, "start", "postgres-1").state = StepState::Succeeded;
     let ready = record(&mut view, "ready", "postgres-1");
     ready.state = StepState::Running;
@@ -153,22 +194,20 @@ fn what_waits_is_explained_by_what_it_waits_for_and_why() {
         last_error: "connection refused".to_owned(),
     };
     let statuses = BTreeMap::from([(id, seen)]);
-    let all = explain(
-        &name("shop"),
-        Some(&view),
-        &BTreeMap::new(),
-        &statuses,
-        &hosts(3),
-    );
+    let all = explained(Some(&view), &BTreeMap::new(), &statuses, &hosts(3));
     let of = |instance: &str| {
         all.iter()
             .find(|e| e.instance.as_str() == instance)
             .unwrap()
     };
     assert_eq!(of("postgres-1").cause, "it is starting since 01:02:03");
+    assert_eq!(of("catalog-1").since, configured);
     assert_eq!(
         of("catalog-1").cause,
-        "waits for postgres-1 (starting since 01:02:03) because connection refused"
+        format!(
+            "waits for postgres-1 since {} (starting since 01:02:03) because connection refused",
+            configured.unwrap().strftime("%H:%M:%S")
+        )
     );
     assert_eq!(
         of("catalog-1").help,
@@ -195,13 +234,8 @@ fn a_step_that_failed_names_its_error() {
         retry: false,
         evidence: vec![],
     });
-    let all = explain(
-        &name("shop"),
-        Some(&view),
-        &BTreeMap::new(),
-        &BTreeMap::new(),
-        &hosts(3),
-    );
+    let none = BTreeMap::new();
+    let all = explained(Some(&view), &BTreeMap::new(), &none, &hosts(3));
     let web = all.iter().find(|e| e.instance.as_str() == "web-1").unwrap();
     assert_eq!(
         (web.cause.as_str(), web.last_error.as_str()),
@@ -237,8 +271,61 @@ fn a_site_whose_instances_are_ready_is_healthy_and_needs_no_explanation() {
             .collect::<Vec<_>>(),
         [(2, 2), (1, 1), (2, 2)]
     );
-    assert_eq!(
-        explain(&name("shop"), None, &built.records, &statuses, &built.hosts),
-        []
-    );
+    assert_eq!(explained(None, &built.records, &statuses, &built.hosts), []);
+}
+
+fn state(of: u8) -> StepState {
+    use StepState::*;
+    let all = [
+        Waiting, Running, Backoff, Succeeded, Failed, Skipped, Undoing, Undone, Stuck,
+    ];
+    all[usize::from(of) % all.len()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn one_instance_alone_is_explained_as_among_all_others(
+        states in prop::collection::vec((0_u8..18, prop::bool::weighted(0.1)), 1..80),
+        over in prop::bool::ANY,
+        recorded in prop::bool::ANY,
+    ) {
+        let plan = planned(SHOP, &observed(3));
+        let mut view = job(&plan, if over { JobState::Failed } else { JobState::Running });
+        for (record, (of, dropped)) in view.steps.iter_mut().zip(states.iter().cycle()) {
+            // Half of them done, so that what comes later is told of, too.
+            record.state = if *of < 9 { state(*of) } else { StepState::Succeeded };
+            record.dropped = *dropped;
+        }
+        let records = if recorded { built(SHOP, 3).records } else { BTreeMap::new() };
+        let all = explained(Some(&view), &records, &BTreeMap::new(), &hosts(3));
+        prop_assert!(all.iter().all(|told| !told.cause.is_empty()));
+    }
+}
+
+#[test]
+fn what_has_one_cause_is_told_once_with_the_longest_time() {
+    let told = |instance: String, cause: &str, since: i64| {
+        let since = at(since * 1000);
+        Explanation {
+            instance: name(&instance),
+            cause: format!(
+                "waits for {cause} since {} (down)",
+                since.strftime("%H:%M:%S")
+            ),
+            since: Some(since),
+            last_error: String::new(),
+            help: String::new(),
+        }
+    };
+    let many = (0..5_000).map(|n| told(format!("web-{n:04}"), "db-1", 9_000 - n));
+    let single = (0..30).map(|n| told(format!("x-{n}"), &format!("y-{n}"), 0));
+    let causes = Causes::of(single.chain(many));
+    assert_eq!((causes.instances, causes.causes.len()), (5_030, 20));
+    assert_eq!((causes.more_causes, causes.more_instances), (11, 11));
+    let first = &causes.causes[0];
+    assert_eq!((first.instances, first.first.len()), (5_000, 5));
+    assert_eq!(first.cause, "waits for db-1 since 01:06:41 (down)");
+    assert_eq!(first.first[0], name("web-0000"));
 }

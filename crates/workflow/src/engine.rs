@@ -8,6 +8,7 @@ use uuid::Uuid;
 use wright_store::{Guard, MAX_VALUE, Operation, Range, SharedStore, StoreError};
 
 use crate::inject::Injections;
+use crate::kept::Outlines;
 use crate::plan::{JOB, MAX_STEP, WAIT, only_waits};
 use crate::records::{
     self, Fresh, Meta, Planned, context_pieces, draft_key, into_commits, list_key, load_meta,
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub freed: watch::Sender<u64>,
     /// The plan of the job that was submitted last, until it is walked.
     pub fresh: Mutex<Option<Fresh>>,
+    /// The outlines of jobs that are asked about.
+    pub outlines: Outlines,
     /// What tests want to happen.
     pub injections: Mutex<Injections>,
 }
@@ -86,6 +89,7 @@ impl Engine {
                 slots,
                 freed,
                 fresh: Mutex::default(),
+                outlines: Outlines::default(),
                 injections: Mutex::default(),
             }),
         }

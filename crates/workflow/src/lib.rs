@@ -7,7 +7,9 @@ mod engine;
 mod error;
 mod history;
 mod inject;
+mod kept;
 mod operate;
+mod outline;
 mod plan;
 mod reading;
 mod records;
@@ -27,6 +29,8 @@ pub use clock::{Clock, SystemClock};
 pub use engine::Engine;
 pub use error::{JobError, PlanError};
 pub use inject::Repeat;
+pub use kept::SharedOutline;
+pub use outline::{JobOutline, StepOutline};
 pub use plan::{JOB, MAX_NAME, WAIT, check_plan};
 pub use records::Status as StepStatus;
 pub use report::{

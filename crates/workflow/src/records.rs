@@ -153,7 +153,7 @@ pub struct Status {
     /// Where it is.
     pub state: StepState,
     #[serde(default, skip_serializing_if = "is_zero")]
-    attempts: u32,
+    pub(crate) attempts: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     failed_attempts: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -163,21 +163,21 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "is_zero")]
     undo_forgiven: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ready_at: Option<Timestamp>,
+    pub(crate) ready_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    started_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attempt_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ended_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    error: Option<StepError>,
+    pub(crate) error: Option<StepError>,
     #[serde(default, skip_serializing_if = "Value::is_null")]
     output: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    waived: Option<JobEvent>,
+    pub(crate) waived: Option<JobEvent>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // what serde hands over

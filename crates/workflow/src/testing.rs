@@ -1,9 +1,11 @@
 //! Small plans for this crate's tests.
 
+use jiff::Timestamp;
 use serde_json::Value;
+use uuid::Uuid;
 use wright_model::Span;
 
-use crate::{Retry, Step, Undo};
+use crate::{JobId, JobState, JobSummary, JobView, Retry, Step, StepRecord, Undo};
 
 /// A step of scope `s` with verb `do` and undo `undo`.
 pub(crate) fn step(name: &str, needs: &[&str]) -> Step {
@@ -22,5 +24,32 @@ pub(crate) fn step(name: &str, needs: &[&str]) -> Step {
             input: Value::Null,
         }),
         expected_ms: 10,
+    }
+}
+
+/// A job with these steps, of which none has begun.
+pub(crate) fn view(steps: Vec<Step>) -> JobView {
+    JobView {
+        summary: JobSummary {
+            id: JobId(Uuid::nil()),
+            kind: "test".to_owned(),
+            subject: "test".to_owned(),
+            title: "test".to_owned(),
+            actor: "test".to_owned(),
+            tenant: "default".to_owned(),
+            parent: None,
+            state: JobState::Running,
+            paused: None,
+            plan: 1,
+            created_at: Timestamp::UNIX_EPOCH,
+            ended_at: None,
+            cause: String::new(),
+            forgotten: false,
+        },
+        context: Value::Null,
+        steps: steps.into_iter().map(StepRecord::new).collect(),
+        history: Vec::new(),
+        questions: Vec::new(),
+        children: Vec::new(),
     }
 }

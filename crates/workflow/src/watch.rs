@@ -44,10 +44,21 @@ pub struct JobWatch {
     /// Whether everything must be read anew.
     stale: bool,
     ended: bool,
+    /// Whether it goes on when the job has ended: an operator may begin it again.
+    beyond_end: bool,
 }
 
 impl JobWatch {
     pub(crate) async fn begin(store: SharedStore, id: JobId) -> Result<Self, JobError> {
+        Self::load(store, id, false).await
+    }
+
+    /// One that ends only where the job is no longer kept, or the store is closed.
+    pub(crate) async fn beyond_end(store: SharedStore, id: JobId) -> Result<Self, JobError> {
+        Self::load(store, id, true).await
+    }
+
+    async fn load(store: SharedStore, id: JobId, beyond_end: bool) -> Result<Self, JobError> {
         let loaded = load(store.as_ref(), id).await?;
         let changes = store
             .watch(Range::prefix(job_prefix(id)), loaded.revision)
@@ -63,6 +74,7 @@ impl JobWatch {
             pending,
             stale: false,
             ended: false,
+            beyond_end,
         };
         let view = loaded.view(watch.store.as_ref()).await?;
         watch.take_view(view);
@@ -87,7 +99,7 @@ impl JobWatch {
             }
             let result = if self.stale {
                 self.reload().await
-            } else if self.ended || self.meta.summary.state.is_final() {
+            } else if self.ended || !self.beyond_end && self.meta.summary.state.is_final() {
                 return None;
             } else {
                 match self.changes.next().await? {
@@ -114,7 +126,7 @@ impl JobWatch {
     }
 
     async fn reload(&mut self) -> Result<(), JobError> {
-        *self = JobWatch::begin(self.store.clone(), self.id).await?;
+        *self = JobWatch::load(self.store.clone(), self.id, self.beyond_end).await?;
         Ok(())
     }
 
@@ -123,7 +135,10 @@ impl JobWatch {
         let mut steps = Vec::new();
         let mut touched = false;
         for change in changes {
-            let Some(after) = &change.after else { continue };
+            let Some(after) = &change.after else {
+                self.ended |= change.key == meta.as_bytes();
+                continue;
+            };
             if after.key == meta.as_bytes() {
                 let now: Meta = from_json(&after.key, &after.value)?;
                 let replanned = now.plan_key != self.meta.plan_key;

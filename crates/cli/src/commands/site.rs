@@ -6,7 +6,7 @@ use console::style;
 use serde::Deserialize;
 use wright_model::{Name, Phase};
 use wright_server::api::{UpAnswer, UpRequest};
-use wright_site::{Action, Bundle, Explanation, Label, Plan, Report, SiteStatus};
+use wright_site::{Action, Bundle, Causes, Explanation, Label, Plan, Report, SiteStatus};
 use wright_workflow::JobId;
 
 use super::{Context, confirm, job};
@@ -31,15 +31,27 @@ pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> 
             let status: SiteStatus = context.client.get(&format!("/sites/{site}")).await?;
             output::print(context.format, &status, tree)
         }
-        SiteCommand::Explain { site, instance } => {
-            let which = instance
-                .map(|instance| format!("?instance={instance}"))
-                .unwrap_or_default();
-            let all: Vec<Explanation> = context
-                .client
-                .get(&format!("/sites/{site}/explain{which}"))
-                .await?;
-            output::print(context.format, &all, |all| explained(all))
+        SiteCommand::Explain {
+            site,
+            instance: None,
+        } => {
+            let path = format!("/sites/{site}/explain");
+            let causes: Causes = context.client.get(&path).await?;
+            output::print(context.format, &causes, explained)
+        }
+        SiteCommand::Explain {
+            site,
+            instance: Some(instance),
+        } => {
+            let path = format!("/sites/{site}/explain/{instance}");
+            let told: Option<Explanation> = context.client.get(&path).await?;
+            output::print(context.format, &told, |told| match told {
+                None => format!("{instance} runs and is ready"),
+                Some(told) => {
+                    let (error, help) = (&told.last_error, &told.help);
+                    explanation(instance.as_str(), &told.cause, error, help)
+                }
+            })
         }
         SiteCommand::Report { site, html } => {
             if let Some(file) = html {
@@ -336,23 +348,39 @@ fn tree(status: &SiteStatus) -> String {
     lines.join("\n")
 }
 
-fn explained(all: &[Explanation]) -> String {
-    if all.is_empty() {
+fn explained(told: &Causes) -> String {
+    if told.instances == 0 {
         return "every instance runs and is ready".to_owned();
     }
-    let mut lines = Vec::new();
-    for explanation in all {
+    let mut lines: Vec<String> = told
+        .causes
+        .iter()
+        .map(|common| {
+            let names: Vec<&str> = common.first.iter().map(Name::as_str).collect();
+            let mut who = names.join(", ");
+            if common.instances > names.len() {
+                let more = common.instances - names.len();
+                who = format!("{who} and {more} more ({} instances)", common.instances);
+            }
+            explanation(&who, &common.cause, &common.last_error, &common.help)
+        })
+        .collect();
+    if told.more_causes > 0 {
         lines.push(format!(
-            "{}: {}",
-            style(&explanation.instance).bold(),
-            explanation.cause
+            "and {} more for {} other causes",
+            told.more_instances, told.more_causes
         ));
-        if !explanation.last_error.is_empty() {
-            lines.push(format!("  last error: {}", explanation.last_error));
-        }
-        if !explanation.help.is_empty() {
-            lines.push(format!("  would help: {}", explanation.help));
-        }
     }
     lines.join("\n")
+}
+
+fn explanation(who: &str, cause: &str, last_error: &str, help: &str) -> String {
+    let mut text = format!("{}: {cause}", style(who).bold());
+    if !last_error.is_empty() {
+        text.push_str(&format!("\n  last error: {last_error}"));
+    }
+    if !help.is_empty() {
+        text.push_str(&format!("\n  would help: {help}"));
+    }
+    text
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use wright_model::{Host, HostState, InstanceRecord, Name};
-use wright_site::{Explanation, Report, SiteStatus};
-use wright_workflow::JobView;
+use serde::Deserialize;
+use wright_model::{Host, HostState, InstanceId, InstanceRecord, Name};
+use wright_site::{Causes, Explanation, Report, Scene, SiteStatus};
+use wright_workflow::{JobId, JobView, SharedOutline};
 
 use super::{Control, ControlError};
-use crate::records::{self, SiteRecord};
+use crate::records::{self, SiteRecord, kind};
 
 impl Control {
     /// The last job of a site with its steps.
@@ -28,7 +29,6 @@ impl Control {
             job,
             hosts: observed.hosts,
             records: observed.records,
-            unrepaired: record.unrepaired,
         })
     }
 
@@ -48,47 +48,98 @@ impl Control {
         ))
     }
 
-    /// Why instances do not run.
+    /// Why one instance does not run; nothing where it is ready. What it costs goes with what that
+    /// instance waits for, not with the site.
     ///
     /// # Errors
     /// Where there is no such site or instance.
     pub async fn explain(
         &self,
         site: &Name,
-        instance: Option<&Name>,
-    ) -> Result<Vec<Explanation>, ControlError> {
-        let picture = self.picture(site).await?;
-        let statuses = self.fleet.statuses();
-        let mut all = wright_site::explain(
+        instance: &Name,
+    ) -> Result<Option<Explanation>, ControlError> {
+        let (last, outline) = self.last_outline(site).await?;
+        let id = InstanceId {
+            site: site.clone(),
+            name: instance.clone(),
+        };
+        let record = records::instance(&self.inventory, &id).await?;
+        let records = record.map(|record| (instance.clone(), record));
+        let records = records.into_iter().collect();
+        let job = match &outline {
+            Some(outline) => Some(outline.read().await),
+            None => None,
+        };
+        let scene = Scene {
             site,
-            picture.job.as_ref(),
-            &picture.records,
-            &statuses,
-            &picture.hosts,
-        );
-        if !picture.unrepaired.is_empty() {
-            let dead = |explanation: &&mut Explanation| {
-                let record = picture.records.get(&explanation.instance);
-                let host = record.map(|record| &record.spec.host);
-                let dead = |known: &Host| known.state == HostState::Dead;
-                picture
-                    .hosts
-                    .iter()
-                    .any(|known| Some(&known.name) == host && dead(known))
-            };
-            for explanation in all.iter_mut().filter(dead) {
-                explanation.help.clone_from(&picture.unrepaired);
-            }
-        }
-        if let Some(instance) = instance {
-            all.retain(|explanation| explanation.instance == *instance);
-            if all.is_empty() {
-                return Err(ControlError::NotFound(format!(
-                    "instance {site}/{instance}"
-                )));
-            }
-        }
-        Ok(all)
+            job: job.as_deref(),
+            records: &records,
+            hosts: &BTreeMap::new(),
+            status: &|id| self.fleet.status(id),
+        };
+        let host = scene.host_of(instance);
+        let host = host.ok_or_else(|| ControlError::NotFound(format!("instance {id}")))?;
+        let known = records::host(&self.inventory, &host).await?;
+        let hosts = known.map(|known| (host.clone(), known));
+        let hosts = hosts.into_iter().collect();
+        let scene = Scene {
+            hosts: &hosts,
+            ..scene
+        };
+        let told = scene.explain(instance, &host);
+        Ok(told.map(|told| last.with_advice(told, hosts.get(&host))))
+    }
+
+    /// Why instances of a site do not run.
+    ///
+    /// # Errors
+    /// Where there is no such site.
+    pub async fn causes(&self, site: &Name) -> Result<Causes, ControlError> {
+        let (last, outline) = self.last_outline(site).await?;
+        let recorded = records::instances(&self.inventory).await?;
+        let own = recorded
+            .into_iter()
+            .filter(|record| record.spec.id.site == *site);
+        let records = own
+            .map(|record| (record.spec.id.name.clone(), record))
+            .collect();
+        let hosts = records::hosts(&self.inventory).await?;
+        let hosts = hosts.into_iter().map(|host| (host.name.clone(), host));
+        let hosts = hosts.collect();
+        let statuses = self.fleet.statuses();
+        let job = match &outline {
+            Some(outline) => Some(outline.read().await),
+            None => None,
+        };
+        let scene = Scene {
+            site,
+            job: job.as_deref(),
+            records: &records,
+            hosts: &hosts,
+            status: &|id| statuses.get(id).cloned(),
+        };
+        // Tens of milliseconds for a large site: what else this thread has to do goes to others.
+        let told = tokio::task::block_in_place(|| scene.explain_all());
+        let advised = told.into_iter().map(|told| {
+            let host = scene.host_of(&told.instance);
+            let host = host.and_then(|host| hosts.get(&host));
+            last.with_advice(told, host)
+        });
+        Ok(Causes::of(advised))
+    }
+
+    /// What there is to know of a site's last change, and its job's outline.
+    async fn last_outline(
+        &self,
+        site: &Name,
+    ) -> Result<(LastChange, Option<SharedOutline>), ControlError> {
+        let last: Option<LastChange> = self.inventory.get_as(kind::SITE, site.as_str()).await?;
+        let last = last.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
+        let outline = match last.job {
+            Some(job) => Some(self.engine.outline(job).await?),
+            None => None,
+        };
+        Ok((last, outline))
     }
 
     /// The report of a site's last job.
@@ -113,6 +164,22 @@ struct Picture {
     job: Option<JobView>,
     hosts: Vec<Host>,
     records: BTreeMap<Name, InstanceRecord>,
-    /// See [`SiteRecord::unrepaired`].
+}
+
+/// The part of a [`SiteRecord`] that explanations need: its apps may be thousands.
+#[derive(Debug, Deserialize)]
+struct LastChange {
+    job: Option<JobId>,
+    #[serde(default)]
     unrepaired: String,
+}
+
+impl LastChange {
+    /// With what would help where the instance's host is dead and nothing could replace it.
+    fn with_advice(&self, mut told: Explanation, host: Option<&Host>) -> Explanation {
+        if !self.unrepaired.is_empty() && host.is_some_and(|host| host.state == HostState::Dead) {
+            told.help.clone_from(&self.unrepaired);
+        }
+        told
+    }
 }

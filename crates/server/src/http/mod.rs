@@ -65,7 +65,7 @@ type Shared = State<Arc<Rooms>>;
     info(title = "Sitewright", description = "Stands up whole sites and runs them. Errors are problem+json (RFC 9457); watches are server-sent events."),
     servers((url = "/api/v1")),
     paths(
-        health, sites::plan, sites::up, sites::list, sites::status, sites::down, sites::explain, sites::report,
+        health, sites::plan, sites::up, sites::list, sites::status, sites::down, sites::causes, sites::explain, sites::report,
         jobs::list, jobs::show, jobs::watch, jobs::retry, jobs::cancel,
         jobs::pause, jobs::resume, jobs::skip, jobs::answer,
         hosts::list, hosts::add, hosts::show, hosts::kill,
@@ -83,7 +83,8 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/sites", post(sites::up).get(sites::list))
         .route("/sites/{site}", get(sites::status))
         .route("/sites/{site}/down", post(sites::down))
-        .route("/sites/{site}/explain", get(sites::explain))
+        .route("/sites/{site}/explain", get(sites::causes))
+        .route("/sites/{site}/explain/{instance}", get(sites::explain))
         .route("/sites/{site}/report", get(sites::report))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::show))

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use wright_model::Name;
-use wright_site::{Bundle, Explanation, Plan, SiteStatus};
+use wright_site::{Bundle, Causes, Explanation, Plan, SiteStatus};
 use wright_workflow::JobId;
 
 use super::{Shared, answer::Refusal, auth::Actor};
@@ -117,25 +117,19 @@ pub async fn status(
     Ok(Json(rooms.control.status(&site).await?))
 }
 
-/// Which instance to explain.
-#[derive(Debug, Deserialize)]
-pub struct Which {
-    instance: Option<Name>,
+/// Why instances do not run, by cause, and what would help.
+#[utoipa::path(get, path = "/sites/{site}/explain", params(("site" = String, Path)), responses((status = 200, description = "The causes of the most instances, with the first of each.", body = serde_json::Value)))]
+pub async fn causes(State(rooms): Shared, Path(site): Path<Name>) -> Result<Json<Causes>, Refusal> {
+    Ok(Json(rooms.control.causes(&site).await?))
 }
 
-/// Why instances do not run, and what would help.
-#[utoipa::path(get, path = "/sites/{site}/explain", params(("site" = String, Path), ("instance" = Option<String>, Query)), responses((status = 200, description = "One explanation for each.", body = serde_json::Value)))]
+/// Why one instance does not run, and what would help; null where it is ready.
+#[utoipa::path(get, path = "/sites/{site}/explain/{instance}", params(("site" = String, Path), ("instance" = String, Path)), responses((status = 200, description = "The explanation.", body = serde_json::Value), (status = 404, description = "No such instance.", body = serde_json::Value)))]
 pub async fn explain(
     State(rooms): Shared,
-    Path(site): Path<Name>,
-    Query(which): Query<Which>,
-) -> Result<Json<Vec<Explanation>>, Refusal> {
-    Ok(Json(
-        rooms
-            .control
-            .explain(&site, which.instance.as_ref())
-            .await?,
-    ))
+    Path((site, instance)): Path<(Name, Name)>,
+) -> Result<Json<Option<Explanation>>, Refusal> {
+    Ok(Json(rooms.control.explain(&site, &instance).await?))
 }
 
 /// How the report is wanted.

@@ -1,88 +1,15 @@
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use wright_model::{
-    Host, HostState, InstanceId, InstanceRecord, InstanceStatus, Name, Phase, Traffic,
+use wright_model::{Host, HostState, InstanceId, InstanceStatus, Phase};
+use wright_workflow::{StepOutline, StepState};
+
+use super::{
+    scene::{Explanation, Scene},
+    tree::on_instance,
 };
-use wright_workflow::{JobView, StepRecord, StepState};
+use crate::Label;
 
-use super::tree::{instances, on_instance};
-
-/// Why one instance does not run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// The instance.
-    pub instance: Name,
-    /// What it waits for, since when, and why.
-    pub cause: String,
-    /// Since when, where it is known.
-    pub since: Option<Timestamp>,
-    /// The last thing that went wrong; may be empty.
-    #[serde(default)]
-    pub last_error: String,
-    /// What would help; may be empty.
-    #[serde(default)]
-    pub help: String,
-}
-
-struct Scene<'a> {
-    site: &'a Name,
-    job: Option<&'a JobView>,
-    by_name: BTreeMap<&'a str, &'a StepRecord>,
-    statuses: &'a BTreeMap<InstanceId, InstanceStatus>,
-}
-
-/// Explains every instance that shall run and is not ready, by name.
-pub fn explain(
-    site: &Name,
-    job: Option<&JobView>,
-    records: &BTreeMap<Name, InstanceRecord>,
-    statuses: &BTreeMap<InstanceId, InstanceStatus>,
-    hosts: &[Host],
-) -> Vec<Explanation> {
-    let steps = job
-        .into_iter()
-        .flat_map(|job| &job.steps)
-        .filter(|record| !record.dropped);
-    let by_name = steps
-        .map(|record| (record.step.name.as_str(), record))
-        .collect();
-    let scene = Scene {
-        site,
-        job,
-        by_name,
-        statuses,
-    };
-    let mut all = Vec::new();
-    for (name, host) in instances(job, records) {
-        let id = InstanceId {
-            site: site.clone(),
-            name: name.clone(),
-        };
-        let host = hosts.iter().find(|known| known.name == host);
-        let seen = statuses.get(&id);
-        let served = records
-            .get(&name)
-            .is_some_and(|record| record.traffic == Traffic::On);
-        let mut explanation = Explanation {
-            instance: name.clone(),
-            cause: String::new(),
-            since: None,
-            last_error: seen.map(|seen| seen.last_error.clone()).unwrap_or_default(),
-            help: String::new(),
-        };
-        let done = scene.host(&mut explanation, host)
-            || scene.step(&mut explanation, &name)
-            || scene.seen(&mut explanation, seen, served);
-        if done {
-            all.push(explanation);
-        }
-    }
-    all
-}
-
-fn clock(at: Option<Timestamp>) -> String {
+/// `since 12:30:00`, after a space; nothing where it is not known.
+pub(super) fn clock(at: Option<Timestamp>) -> String {
     at.map_or_else(String::new, |at| {
         format!(" since {}", at.strftime("%H:%M:%S"))
     })
@@ -106,7 +33,7 @@ fn doing(verb: &str) -> &str {
 }
 
 impl Scene<'_> {
-    fn host(&self, out: &mut Explanation, host: Option<&Host>) -> bool {
+    pub(super) fn host(&self, out: &mut Explanation, host: Option<&Host>) -> bool {
         let Some(host) = host else {
             out.cause = "its host is not known any more".to_owned();
             out.help = format!("plan the site again: wright site up (site {})", self.site);
@@ -136,69 +63,50 @@ impl Scene<'_> {
         true
     }
 
-    /// The first step of the instance that is not done.
-    fn open_step(&self, instance: &Name) -> Option<&StepRecord> {
-        let job = self.job?;
-        let open = |record: &&StepRecord| !record.dropped && !record.is_satisfied();
-        let own = |record: &&StepRecord| {
-            on_instance(&record.step).is_some_and(|(id, _)| id.name == *instance)
-        };
-        let mut steps = job.steps.iter().filter(open).filter(own);
-        let first = steps.next()?;
-        // What runs or failed says more than what merely comes first in the plan.
-        let telling =
-            |record: &&StepRecord| !matches!(record.state, StepState::Waiting | StepState::Skipped);
-        Some(
-            std::iter::once(first)
-                .chain(steps)
-                .find(telling)
-                .unwrap_or(first),
-        )
-    }
-
-    fn step(&self, out: &mut Explanation, instance: &Name) -> bool {
-        let Some(record) = self.open_step(instance) else {
+    pub(super) fn step(&self, out: &mut Explanation, open: Option<&StepOutline>) -> bool {
+        let Some(record) = open else {
             return false;
         };
         if let Some(error) = &record.error {
             error.message.clone_into(&mut out.last_error);
         }
         out.since = record.started_at.or(record.ready_at);
-        let doing = doing(&record.step.verb);
+        let doing = doing(&record.verb);
         match record.state {
             StepState::Running => {
                 out.cause = format!("it is {doing}{}", clock(out.since));
-                if record.step.verb == "ready" {
+                if record.verb == "ready" {
                     out.help = "look at its log: wright instance logs".to_owned();
                 }
             }
             StepState::Backoff => {
                 out.cause = format!(
-                    "{} failed {} of {} times and is tried again",
-                    record.step.verb, record.attempts, record.step.retry.attempts
+                    "{} failed {} of {} times{} and is tried again",
+                    record.verb,
+                    record.attempts,
+                    record.attempts_allowed,
+                    clock(out.since)
                 );
                 out.help = "mend the cause; the next attempt comes by itself".to_owned();
             }
             StepState::Failed => {
-                out.cause = format!("{} failed for good", record.step.verb);
+                out.since = record.ended_at.or(out.since);
+                out.cause = format!("{} failed for good", record.verb);
                 out.help = "mend the cause and run `wright site up` again".to_owned();
             }
             StepState::Waiting => self.waiting(out, record),
             StepState::Skipped => {
                 let cause = self
                     .job
-                    .map(|job| job.summary.cause.as_str())
+                    .map(|job| job.summary().cause.as_str())
                     .unwrap_or_default();
-                out.cause = format!(
-                    "the job ended before {} could begin: {cause}",
-                    record.step.verb
-                );
+                out.cause = format!("the job ended before {} could begin: {cause}", record.verb);
                 out.help = "mend the cause and run `wright site up` again".to_owned();
             }
-            StepState::Undoing => out.cause = format!("{} is being taken back", record.step.verb),
-            StepState::Undone => out.cause = format!("{} was taken back", record.step.verb),
+            StepState::Undoing => out.cause = format!("{} is being taken back", record.verb),
+            StepState::Undone => out.cause = format!("{} was taken back", record.verb),
             StepState::Stuck => {
-                out.cause = format!("taking back {} failed", record.step.verb);
+                out.cause = format!("taking back {} failed", record.verb);
                 out.help = "look at the host, then run `wright job retry`".to_owned();
             }
             StepState::Succeeded => return false,
@@ -207,46 +115,77 @@ impl Scene<'_> {
     }
 
     /// Follows what a step waits for down to what runs, failed or waits for time.
-    fn waiting(&self, out: &mut Explanation, record: &StepRecord) {
-        let mut at = record;
+    fn waiting(&self, out: &mut Explanation, record: &StepOutline) {
+        let Some(job) = self.job else { return };
+        if let Some(paused) = &job.summary().paused {
+            out.since = Some(paused.at);
+            out.cause = format!("the job was paused by {}{}", paused.actor, clock(out.since));
+            out.help = "run `wright job resume`".to_owned();
+            return;
+        }
+        let met = job.needs_of(record).filter(|need| need.is_satisfied());
+        let last = met.filter_map(|need| need.ended_at).max();
+        out.since = Some(last.unwrap_or(job.summary().created_at));
+        let unmet = |step| job.needs_of(step).find(|need| !need.is_satisfied());
+        let Some(mut at) = unmet(record) else {
+            out.since = record.ready_at.or(out.since);
+            out.cause = format!("its {} waits for its turn{}", record.verb, clock(out.since));
+            out.help = "the server or its host is busy; the turn comes by itself".to_owned();
+            return;
+        };
         // Every turn goes one step down a graph without cycles.
-        while let Some(next) = at
-            .step
-            .needs
-            .iter()
-            .filter_map(|need| self.by_name.get(need.as_str()).copied())
-            .find(|need| !need.is_satisfied())
+        while at.state == StepState::Waiting
+            && let Some(next) = unmet(at)
         {
             at = next;
-            if at.state != StepState::Waiting {
-                break;
-            }
         }
-        let whom = on_instance(&at.step)
-            .map_or_else(|| at.step.name.clone(), |(id, _)| id.name.to_string());
-        out.since = at.started_at.or(at.ready_at);
-        let state = match at.state {
-            StepState::Running => format!("{}{}", doing(&at.step.verb), clock(out.since)),
-            StepState::Backoff => format!("its {} is tried again", at.step.verb),
-            StepState::Failed => format!("its {} failed", at.step.verb),
-            _ => format!("its {} has not begun", at.step.verb),
-        };
-        out.cause = format!("waits for {whom} ({state})");
-        let seen = on_instance(&at.step).and_then(|(id, _)| self.statuses.get(&id));
-        let seen = seen
-            .map(|seen| seen.last_error.as_str())
-            .filter(|error| !error.is_empty());
-        if let Some(why) = at.error.as_ref().map(|e| e.message.as_str()).or(seen) {
-            out.cause = format!("{} because {why}", out.cause);
-            why.clone_into(&mut out.last_error);
-        }
-        out.help = format!(
-            "see why {whom} is not ready: wright site explain {} {whom}",
-            self.site
-        );
+        self.blame(out, at);
     }
 
-    fn seen(&self, out: &mut Explanation, seen: Option<&InstanceStatus>, served: bool) -> bool {
+    /// Says that it is this step that is waited for.
+    fn blame(&self, out: &mut Explanation, at: &StepOutline) {
+        let Label {
+            what: whom, host, ..
+        } = Label::of(&at.name);
+        let began = clock(at.started_at);
+        let state = match at.state {
+            StepState::Running => format!("{}{began}", doing(&at.verb)),
+            StepState::Backoff => format!("its {} is tried again", at.verb),
+            StepState::Failed => format!("its {} failed", at.verb),
+            _ => format!("its {} has not begun", at.verb),
+        };
+        let since = clock(out.since);
+        out.cause = match on_instance(&at.name) {
+            Some(_) => format!("waits for {whom}{since} ({state})"),
+            None => format!("waits for {whom} on {host}{since} ({state})"),
+        };
+        let seen = on_instance(&at.name).and_then(|(name, _)| {
+            let site = self.site.clone();
+            (self.status)(&InstanceId { site, name })
+        });
+        let seen = seen
+            .map(|seen| seen.last_error)
+            .filter(|error| !error.is_empty());
+        let told = at.error.as_ref().map(|error| error.message.clone());
+        if let Some(why) = told.or(seen) {
+            out.cause = format!("{} because {why}", out.cause);
+            out.last_error = why;
+        }
+        out.help = match on_instance(&at.name) {
+            Some(_) => format!(
+                "see why {whom} is not ready: wright site explain {} {whom}",
+                self.site
+            ),
+            None => format!("look at host {host}: wright host show {host}"),
+        };
+    }
+
+    pub(super) fn seen(
+        &self,
+        out: &mut Explanation,
+        seen: Option<&InstanceStatus>,
+        served: bool,
+    ) -> bool {
         let Some(seen) = seen else {
             out.cause = "its agent says nothing of it".to_owned();
             out.help = "run `wright site up` again".to_owned();

@@ -1,7 +1,10 @@
 //! What a site is, and why what does not run does not.
 
 mod cause;
+mod group;
+mod scene;
 mod tree;
 
-pub use cause::{Explanation, explain};
+pub use group::{Causes, CommonCause};
+pub use scene::{Explanation, Scene};
 pub use tree::{AppStatus, InstanceView, SiteStatus, status};

@@ -7,6 +7,8 @@ use wright_model::{
 };
 use wright_workflow::{JobState, JobView, StepState};
 
+use crate::Label;
+
 /// A site as it is now: apps, and below each its instances.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SiteStatus {
@@ -60,32 +62,38 @@ pub struct InstanceView {
     pub last_error: String,
 }
 
-/// The instances that the last job brings or keeps, with their hosts, by app.
-pub(super) fn instances(
-    job: Option<&JobView>,
+/// The instances that are recorded or that a job installs, with their hosts.
+pub(super) fn instances<'a>(
+    installs: impl Iterator<Item = (&'a str, StepState)>,
     records: &BTreeMap<Name, InstanceRecord>,
 ) -> BTreeMap<Name, Name> {
     let mut hosts: BTreeMap<Name, Name> = records
         .iter()
         .map(|(name, record)| (name.clone(), record.spec.host.clone()))
         .collect();
-    let unfinished = job.filter(|job| !job.summary.state.is_final());
-    let steps = unfinished.into_iter().flat_map(|job| &job.steps);
-    for record in steps.filter(|record| !record.dropped && record.step.verb == "install") {
-        let Some((id, host)) = on_instance(&record.step) else {
-            continue;
-        };
-        if !matches!(record.state, StepState::Undone) {
-            hosts.insert(id.name, host);
+    for (step, state) in installs {
+        if let Some((name, host)) = on_instance(step)
+            && state != StepState::Undone
+        {
+            hosts.insert(name, host);
         }
     }
     hosts
 }
 
+/// The steps of an unfinished job that install instances.
+fn installs(job: Option<&JobView>) -> impl Iterator<Item = (&str, StepState)> {
+    job.filter(|job| !job.summary.state.is_final())
+        .into_iter()
+        .flat_map(|job| &job.steps)
+        .filter(|record| !record.dropped && record.step.verb == "install")
+        .map(|record| (record.step.name.as_str(), record.state))
+}
+
 /// The instance and the host of a step that acts on one.
-pub(super) fn on_instance(step: &wright_workflow::Step) -> Option<(InstanceId, Name)> {
-    let text = |field: &str| step.input.get(field)?.as_str();
-    Some((text("instance")?.parse().ok()?, text("host")?.parse().ok()?))
+pub(super) fn on_instance(step: &str) -> Option<(Name, Name)> {
+    let label = Label::of(step);
+    Some((label.what.parse().ok()?, label.host.parse().ok()?))
 }
 
 /// The app of an instance, and its ordinal.
@@ -107,7 +115,7 @@ pub fn status(
     hosts: &[Host],
 ) -> SiteStatus {
     let mut apps: BTreeMap<Name, Vec<(u32, InstanceView)>> = BTreeMap::new();
-    for (name, host) in instances(job, records) {
+    for (name, host) in instances(installs(job), records) {
         let (app, ordinal) = app_of(&name);
         let record = records.get(&name).filter(|record| record.spec.host == host);
         let known_host = hosts.iter().find(|known| known.name == host);

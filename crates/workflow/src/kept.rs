@@ -1,0 +1,171 @@
+//! Outlines of jobs that are asked about: read once, then followed through the store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, RwLock};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::engine::{Engine, Shared};
+use crate::watch::{JobDelta, JobWatch};
+use crate::{JobError, JobId, JobOutline};
+
+/// An outline that nobody asked for during this time is dropped.
+const UNASKED: Duration = Duration::from_secs(60);
+
+/// An outline that follows its job; hold it for a look only.
+pub type SharedOutline = Arc<RwLock<JobOutline>>;
+
+/// The outlines that an engine keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Outlines(Mutex<HashMap<JobId, Arc<Kept>>>);
+
+impl Outlines {
+    /// Held for a few instructions.
+    fn all(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Kept>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self, id: JobId) -> Arc<Kept> {
+        let kept = self.all().entry(id).or_default().clone();
+        kept.asked.set(Instant::now());
+        kept
+    }
+
+    /// Drops an outline that is not read yet, or no longer followed, unless it was asked for since.
+    fn forget(&self, id: JobId, kept: &Arc<Asked>, unasked: bool) -> bool {
+        let mut all = self.all();
+        if unasked && kept.for_how_long() < UNASKED {
+            return false;
+        }
+        if all
+            .get(&id)
+            .is_some_and(|now| Arc::ptr_eq(&now.asked, kept))
+        {
+            all.remove(&id);
+        }
+        true
+    }
+}
+
+/// When an outline was last asked for.
+#[derive(Debug)]
+struct Asked(Mutex<Instant>);
+
+impl Default for Asked {
+    fn default() -> Self {
+        Asked(Mutex::new(Instant::now()))
+    }
+}
+
+impl Asked {
+    fn set(&self, at: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    fn for_how_long(&self) -> Duration {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    asked: Arc<Asked>,
+    /// Empty while the job is being read.
+    followed: OnceCell<Followed>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    outline: SharedOutline,
+    task: AbortHandle,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Engine {
+    /// A job's outline, whichever engine walks it: at most as old as the store takes to tell of a
+    /// commit. The first to ask waits until the job is read; it is kept for the others until nobody
+    /// has asked for a minute.
+    ///
+    /// # Errors
+    /// [`JobError::Unknown`], or where the store fails.
+    pub async fn outline(&self, id: JobId) -> Result<SharedOutline, JobError> {
+        let outlines = &self.shared.outlines;
+        let kept = outlines.asked(id);
+        let begun = kept
+            .followed
+            .get_or_try_init(|| self.follow(id, kept.asked.clone()))
+            .await;
+        match begun {
+            Ok(followed) => Ok(followed.outline.clone()),
+            Err(error) => {
+                outlines.forget(id, &kept.asked, false);
+                Err(error)
+            }
+        }
+    }
+
+    async fn follow(&self, id: JobId, asked: Arc<Asked>) -> Result<Followed, JobError> {
+        let mut watch = JobWatch::beyond_end(self.shared.store.clone(), id).await?;
+        let view = match watch.next().await {
+            Some(Ok(JobDelta::Whole(view))) => view,
+            Some(Err(error)) => return Err(error),
+            _ => return Err(JobError::Unknown(id)),
+        };
+        let outline: SharedOutline = Arc::new(RwLock::new(JobOutline::of(&view)));
+        // Weak: what is kept must not keep the engine and its store.
+        let keeper = Arc::downgrade(&self.shared);
+        let task = tokio::spawn(keep(keeper, id, asked, watch, outline.clone())).abort_handle();
+        Ok(Followed { outline, task })
+    }
+}
+
+/// Takes in what changes until nobody asks any more or the job cannot be followed.
+async fn keep(
+    keeper: Weak<Shared>,
+    id: JobId,
+    asked: Arc<Asked>,
+    mut watch: JobWatch,
+    outline: SharedOutline,
+) {
+    loop {
+        let unasked = tokio::select! {
+            delta = watch.next() => match delta {
+                Some(Ok(JobDelta::Whole(view))) => {
+                    let now = JobOutline::of(&view);
+                    *outline.write().await = now;
+                    continue;
+                }
+                Some(Ok(JobDelta::Changed { summary, steps })) => {
+                    outline.write().await.take(*summary, steps);
+                    continue;
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(job = %id, %error, "a job's outline is no longer followed");
+                    false
+                }
+                None => false,
+            },
+            () = tokio::time::sleep(UNASKED.saturating_sub(asked.for_how_long())) => true,
+        };
+        let Some(shared) = keeper.upgrade() else {
+            return;
+        };
+        if shared.outlines.forget(id, &asked, unasked) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::testing::step;
+use crate::{
+    Amendment, JobSpec, Outcome, Retry, Settings, Step, StepContext, StepError, StepState, Verb,
+    Verbs,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Fails the first time it is asked for in each job, for good; does it after that.
+struct Second;
+
+#[async_trait]
+impl Verb for Second {
+    async fn run(&self, context: &StepContext, _: &Value) -> Result<Outcome, StepError> {
+        if context.attempt > 1 || context.undo {
+            return Ok(Outcome::default());
+        }
+        Err(StepError {
+            message: "not yet".to_owned(),
+            retry: false,
+            evidence: Vec::new(),
+        })
+    }
+}
+
+async fn engine(dir: &tempfile::TempDir) -> Engine {
+    let store = wright_store::open(&format!("file:{}", dir.path().display())).await;
+    let verbs = Verbs::new().with("do", Second).with("undo", Second);
+    Engine::new(store.unwrap(), verbs, Settings::default())
+}
+
+fn job(steps: Vec<Step>) -> JobSpec {
+    JobSpec {
+        subject: "test".to_owned(),
+        steps,
+        ..JobSpec::default()
+    }
+}
+
+fn once(name: &str) -> Step {
+    Step {
+        retry: Retry {
+            attempts: 1,
+            ..Retry::default()
+        },
+        ..step(name, &[])
+    }
+}
+
+/// Waits until the outline says so, as the store tells of it.
+async fn until(outline: &SharedOutline, says: impl Fn(&JobOutline) -> bool) {
+    let told = async {
+        while !says(&*outline.read().await) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    told.expect("the outline follows its job");
+}
+
+fn state(outline: &JobOutline) -> Option<StepState> {
+    outline.steps().first().map(|step| step.state)
+}
+
+#[tokio::test]
+async fn an_outline_follows_its_job_through_its_end_and_a_retry() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(&dir).await;
+    let id = engine.submit(job(vec![once("a")])).await.unwrap();
+    let outline = engine.outline(id).await.unwrap();
+    assert_eq!(state(&*outline.read().await), Some(StepState::Waiting));
+    let over = CancellationToken::new();
+    let running = tokio::spawn({
+        let (engine, over) = (engine.clone(), over.clone());
+        async move { engine.run(over).await }
+    });
+    until(&outline, |now| now.summary().state.is_final()).await;
+    let ended = JobOutline::of(&engine.show(id).await.unwrap());
+    until(&outline, |now| *now == ended).await;
+    engine.retry(id, "mended", "anna").await.unwrap();
+    until(&outline, |now| state(now) == Some(StepState::Succeeded)).await;
+    let again = engine.outline(id).await.unwrap();
+    assert!(Arc::ptr_eq(&outline, &again), "read once for all who ask");
+    over.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_plan_that_is_replaced_replaces_the_outline() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(&dir).await;
+    let id = engine.submit(job(vec![once("a")])).await.unwrap();
+    let outline = engine.outline(id).await.unwrap();
+    let amendment = Amendment {
+        steps: vec![once("b"), step("c", &["b"])],
+        ..Amendment::default()
+    };
+    engine.amend(id, 1, amendment).await.unwrap();
+    until(&outline, |now| now.summary().plan == 2).await;
+    let whole = JobOutline::of(&engine.show(id).await.unwrap());
+    until(&outline, |now| *now == whole).await;
+    assert_eq!(outline.read().await.steps().len(), 3);
+}
+
+#[tokio::test]
+async fn an_outline_that_nobody_asks_for_is_dropped_and_read_anew_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(&dir).await;
+    let id = engine.submit(job(vec![once("a")])).await.unwrap();
+    let first = engine.outline(id).await.unwrap();
+    let kept = |engine: &Engine| engine.shared.outlines.all().get(&id).cloned();
+    let asked = kept(&engine).expect("it is kept").asked.clone();
+    asked.set(Instant::now().checked_sub(UNASKED).unwrap());
+    // Something happens, and the keeper looks at the time.
+    engine.pause(id, "lunch", "anna").await.unwrap();
+    let gone = async {
+        while kept(&engine).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    engine.resume(id, "back", "anna").await.unwrap();
+    let next = engine.outline(id).await.unwrap();
+    assert!(!Arc::ptr_eq(&first, &next));
+    assert_eq!(next.read().await.summary().paused, None);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(&dir).await;
+    let id = JobId(uuid::Uuid::nil());
+    let asked = engine.outline(id).await;
+    assert!(matches!(asked, Err(JobError::Unknown(_))), "{asked:?}");
+    assert!(engine.shared.outlines.all().is_empty());
+}

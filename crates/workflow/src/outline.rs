@@ -1,0 +1,214 @@
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use crate::records::Status;
+use crate::{JobSummary, JobView, StepChange, StepError, StepRecord, StepState};
+
+/// What is to tell of a step's progress: its record without what carries it out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepOutline {
+    /// See [`crate::Step`].
+    pub name: String,
+    /// See [`crate::Step`].
+    pub verb: String,
+    /// Where it is in the plan's order, from 0.
+    pub place: u32,
+    /// The most attempts in all.
+    pub attempts_allowed: u32,
+    /// Whether a later plan no longer has this step.
+    pub dropped: bool,
+    /// Where it is.
+    pub state: StepState,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When everything it needs had succeeded.
+    pub ready_at: Option<Timestamp>,
+    /// When the first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended for good.
+    pub ended_at: Option<Timestamp>,
+    /// The error of the last failed attempt.
+    pub error: Option<Box<StepError>>,
+    /// Whether an operator waived it.
+    pub waived: bool,
+    /// The places of the steps that it needs.
+    needs: Vec<u32>,
+}
+
+impl StepOutline {
+    fn of(place: u32, record: &StepRecord, places: &HashMap<&str, u32>) -> Self {
+        let needs = record.step.needs.iter();
+        StepOutline {
+            name: record.step.name.clone(),
+            verb: record.step.verb.clone(),
+            place,
+            attempts_allowed: record.step.retry.attempts,
+            dropped: record.dropped,
+            state: record.state,
+            attempts: record.attempts,
+            ready_at: record.ready_at,
+            started_at: record.started_at,
+            ended_at: record.ended_at,
+            error: record.error.clone().map(Box::new),
+            waived: record.waived.is_some(),
+            needs: needs
+                .filter_map(|need| places.get(need.as_str()).copied())
+                .collect(),
+        }
+    }
+
+    fn take(&mut self, status: Status) {
+        self.state = status.state;
+        self.attempts = status.attempts;
+        self.ready_at = status.ready_at;
+        self.started_at = status.started_at;
+        self.ended_at = status.ended_at;
+        self.error = status.error.map(Box::new);
+        self.waived = status.waived.is_some();
+    }
+
+    /// As [`StepRecord::is_satisfied`].
+    pub fn is_satisfied(&self) -> bool {
+        self.state == StepState::Succeeded || self.waived
+    }
+}
+
+/// A job as far as its progress goes, in which single steps and what they need are found without
+/// looking at the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobOutline {
+    summary: JobSummary,
+    /// In the plan's order.
+    steps: Vec<StepOutline>,
+    /// Places of steps, ordered by the steps' names.
+    by_name: Vec<u32>,
+}
+
+impl JobOutline {
+    /// Of a job with its steps.
+    pub fn of(job: &JobView) -> Self {
+        let places: HashMap<&str, u32> = (0..)
+            .zip(&job.steps)
+            .map(|(place, record)| (record.step.name.as_str(), place))
+            .collect();
+        let steps: Vec<StepOutline> = (0..)
+            .zip(&job.steps)
+            .map(|(place, record)| StepOutline::of(place, record, &places))
+            .collect();
+        let mut by_name: Vec<(&str, u32)> = places.into_iter().collect();
+        by_name.sort_unstable();
+        JobOutline {
+            summary: job.summary.clone(),
+            by_name: by_name.into_iter().map(|(_, place)| place).collect(),
+            steps,
+        }
+    }
+
+    /// The job.
+    pub fn summary(&self) -> &JobSummary {
+        &self.summary
+    }
+
+    /// Every step, in the plan's order; those that a later plan dropped come last.
+    pub fn steps(&self) -> &[StepOutline] {
+        &self.steps
+    }
+
+    /// The steps whose names begin so, by name.
+    pub fn named<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a StepOutline> {
+        let first = self
+            .by_name
+            .partition_point(|place| self.name_at(*place) < prefix);
+        self.by_name[first..]
+            .iter()
+            .filter_map(|place| self.at(*place))
+            .take_while(move |step| step.name.starts_with(prefix))
+    }
+
+    /// What a step of this job needs, in the order it names them.
+    pub fn needs_of<'a>(&'a self, step: &'a StepOutline) -> impl Iterator<Item = &'a StepOutline> {
+        step.needs.iter().filter_map(|place| self.at(*place))
+    }
+
+    /// Takes in what changed; steps that it does not have are passed over.
+    pub(crate) fn take(&mut self, summary: JobSummary, changes: Vec<StepChange>) {
+        self.summary = summary;
+        for StepChange { name, status } in changes {
+            let found = self
+                .by_name
+                .binary_search_by(|place| self.name_at(*place).cmp(&name));
+            let step = found.ok().and_then(|at| self.by_name.get(at).copied());
+            if let Some(step) = step.and_then(|place| self.steps.get_mut(place as usize)) {
+                step.take(status);
+            }
+        }
+    }
+
+    fn at(&self, place: u32) -> Option<&StepOutline> {
+        self.steps.get(place as usize)
+    }
+
+    fn name_at(&self, place: u32) -> &str {
+        self.at(place).map_or("", |step| &step.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{step, view};
+
+    proptest! {
+        #[test]
+        fn an_outline_that_was_told_every_change_is_that_of_the_job_as_it_is(
+            changes in prop::collection::vec((0_usize..30, 0_u32..5, any::<bool>()), 0..60),
+        ) {
+            let names: Vec<String> = (0..30).map(|n| format!("s{}", n * 7 % 30)).collect();
+            let needs = |n: usize| names[..n].iter().rev().take(2).map(String::as_str);
+            let steps = (0..30).map(|n| step(&names[n], &needs(n).collect::<Vec<_>>()));
+            let mut job = view(steps.collect());
+            let mut outline = JobOutline::of(&job);
+            for (place, attempts, done) in changes {
+                let record = &mut job.steps[place];
+                record.attempts = attempts;
+                record.state = if done { StepState::Succeeded } else { StepState::Backoff };
+                record.error = (!done).then(|| StepError {
+                    message: format!("the {attempts}th"),
+                    retry: true,
+                    evidence: Vec::new(),
+                });
+                let (name, status) = (record.step.name.clone(), Status::of(record));
+                job.summary.plan += 1;
+                outline.take(job.summary.clone(), vec![StepChange { name, status }]);
+            }
+            prop_assert_eq!(&outline, &JobOutline::of(&job));
+            for record in &job.steps {
+                let named = outline.named(&record.step.name);
+                let found = named.filter(|found| found.name == record.step.name);
+                let found: Vec<&StepOutline> = found.collect();
+                prop_assert_eq!(found.len(), 1);
+                let needs = outline.needs_of(found[0]).map(|need| &need.name);
+                prop_assert!(needs.eq(&record.step.needs));
+            }
+        }
+    }
+
+    #[test]
+    fn steps_are_found_by_the_beginning_of_their_names() {
+        let names = [
+            "ready/a-10@h",
+            "ready/a-1@h2",
+            "start/a-1@h",
+            "ready/a-1@h1",
+        ];
+        let job = view(names.map(|name| step(name, &[])).into());
+        let outline = JobOutline::of(&job);
+        let found = |prefix| -> Vec<u32> { outline.named(prefix).map(|step| step.place).collect() };
+        assert_eq!(found("ready/a-1@"), [3, 1]);
+        assert_eq!(found("start/"), [2]);
+        assert!(found("zero").is_empty());
+    }
+}
