@@ -182,12 +182,13 @@ fn a_generated_site_is_built_on_simulated_hosts_although_operations_fail() {
 }
 
 /// 5 % of the hosts die while the site is built, and 1 % of all operations fail. Two small builds;
-/// `cargo xtask soak builds` makes a hundred of 2,000 instances, by `WRIGHT_BUILDS` and
-/// `WRIGHT_INSTANCES`.
+/// `cargo xtask soak builds` makes a hundred of 2,000 instances, by `WRIGHT_BUILDS`,
+/// `WRIGHT_INSTANCES` and `WRIGHT_SEED`, the first one's.
 #[test]
 fn no_human_is_needed_where_hosts_die_and_operations_fail() {
     let builds = from_environment("WRIGHT_BUILDS", 2);
     let instances = from_environment("WRIGHT_INSTANCES", 200);
+    let seed = from_environment("WRIGHT_SEED", 100);
     let mut profile = "dead = 0.05\ndies-within-s = 4.0\n".to_owned();
     for operation in ["fetch", "install", "configure", "start", "ready", "check"] {
         profile.push_str(&format!(
@@ -199,7 +200,7 @@ fn no_human_is_needed_where_hosts_die_and_operations_fail() {
             hosts: instances / 4,
             apps: instances / 5,
             instances,
-            seed: 100 + u64::from(build),
+            seed: u64::from(seed + build),
         };
         let bed = bed(&size, &profile);
         let site = bed.site.display().to_string();
@@ -220,4 +221,32 @@ fn no_human_is_needed_where_hosts_die_and_operations_fail() {
             build + 1
         );
     }
+}
+
+#[test]
+fn a_build_for_which_too_few_hosts_are_left_ends_with_that_cause() {
+    let size = Size {
+        hosts: 30,
+        apps: 40,
+        instances: 200,
+        seed: 5,
+    };
+    let bed = bed(
+        &size,
+        "dead = 0.9\ndies-within-s = 1.0\n[operations.ready]\nmedian-ms = 4000\n",
+    );
+    let site = bed.site.display().to_string();
+    let output = wright(&bed.data)
+        .args(["site", "up", &site, "--yes"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let job = &json(&bed.data, &["job", "list"])[0];
+    let cause = job["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("died and the rest cannot take its instances"),
+        "{job}"
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(cause), "{said}");
 }

@@ -15,7 +15,7 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "crash",
         package: "wright-e2e",
-        test: &["--test", "chaos"],
+        test: &["--test", "chaos", "--test", "cluster", "whoever_dies"],
         settings: &[("WRIGHT_BLOWS", "1000")],
     },
     Soak {
