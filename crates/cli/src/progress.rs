@@ -16,17 +16,32 @@ use wright_workflow::{JobState, JobView, StepRecord, StepState, WAIT, Wait};
 const BAR: usize = 24;
 const RUNNING_SHOWN: usize = 10;
 const WAITING_SHOWN: usize = 4;
+/// Lines round the layers: the headline, and what runs and who waits with the count of the others.
+const ROUND_LAYERS: usize = 1 + RUNNING_SHOWN + 1 + WAITING_SHOWN + 1;
+const LAYERS_SHOWN: usize = 4;
 
-/// The lines of one frame, at most `width` wide.
-pub fn frame(job: &JobView, now: Timestamp, width: usize) -> Vec<String> {
+/// The steps of a job by their names.
+type ByName<'a> = HashMap<&'a str, &'a StepRecord>;
+
+/// The lines of one frame, at most `width` wide and, from [`LAYERS_SHOWN`] and what is round them on,
+/// no more than `height`.
+pub fn frame(job: &JobView, now: Timestamp, width: usize, height: usize) -> Vec<String> {
     let live: Vec<&StepRecord> = job.steps.iter().filter(|record| !record.dropped).collect();
-    let mut lines = vec![headline(job, &live, now)];
-    lines.extend(layers(&live));
+    let by_name = by_name(&live);
+    let mut lines = vec![headline(job, &live, &by_name, now)];
+    let room = height.saturating_sub(ROUND_LAYERS).max(LAYERS_SHOWN);
+    lines.extend(layers(&live, room));
     lines.extend(running(&live, now));
-    lines.extend(waiting(&live));
+    lines.extend(waiting(&live, &by_name));
     lines
         .iter()
         .map(|line| console::truncate_str(line, width, "…").into_owned())
+        .collect()
+}
+
+fn by_name<'a>(live: &[&'a StepRecord]) -> ByName<'a> {
+    live.iter()
+        .map(|record| (record.step.name.as_str(), *record))
         .collect()
 }
 
@@ -53,9 +68,9 @@ fn bar(done: usize, all: usize) -> String {
     )
 }
 
-fn headline(job: &JobView, live: &[&StepRecord], now: Timestamp) -> String {
+fn headline(job: &JobView, live: &[&StepRecord], by_name: &ByName<'_>, now: Timestamp) -> String {
     let ended = live.iter().filter(|record| done(record)).count();
-    let left = time_left_ms(live, now);
+    let left = time_left_ms(live, by_name, now);
     let state = match job.summary.state {
         JobState::Running if job.summary.paused.is_some() => style("paused").yellow().to_string(),
         JobState::Running => format!("about {:.0} s left", (left as f64 / 1000.0).ceil()),
@@ -71,28 +86,49 @@ fn headline(job: &JobView, live: &[&StepRecord], now: Timestamp) -> String {
     )
 }
 
-fn layers(live: &[&StepRecord]) -> Vec<String> {
+/// A line for each layer. Where there are more than there is room for, those that are done are one
+/// line, and so are the last that have not begun.
+fn layers(live: &[&StepRecord], room: usize) -> Vec<String> {
     let mut layers: BTreeMap<u32, (usize, usize, Vec<&str>)> = BTreeMap::new();
     for record in live {
         let layer = layers.entry(record.step.layer).or_default();
         layer.0 += usize::from(done(record));
         layer.1 += 1;
         let app = app_of(record);
-        if !app.is_empty() && !layer.2.contains(&app) {
+        // The steps of an app are next to each other: few are sorted out below.
+        if !app.is_empty() && layer.2.last() != Some(&app) {
             layer.2.push(app);
         }
     }
-    layers
-        .into_iter()
-        .map(|(number, (ended, all, mut apps))| {
-            apps.sort_unstable();
-            format!(
-                "  layer {number}  {} {ended:>4}/{all:<4} {}",
-                bar(ended, all),
-                style(apps.join(" ")).dim()
-            )
-        })
-        .collect()
+    let mut lines = Vec::new();
+    if layers.len() > room {
+        let all = layers.len();
+        layers.retain(|_, (ended, steps, _)| ended != steps);
+        if layers.len() < all {
+            lines.push(format!("  {} layers are done", all - layers.len()));
+        }
+    }
+    let more = (layers.len() + lines.len()).saturating_sub(room);
+    let shown = if more > 0 {
+        room.saturating_sub(lines.len() + 1)
+    } else {
+        layers.len()
+    };
+    let rest = layers.len() - shown;
+    let line = |(number, (ended, all, mut apps)): (u32, (usize, usize, Vec<&str>))| {
+        apps.sort_unstable();
+        apps.dedup();
+        format!(
+            "  layer {number}  {} {ended:>4}/{all:<4} {}",
+            bar(ended, all),
+            style(apps.join(" ")).dim()
+        )
+    };
+    lines.extend(layers.into_iter().take(shown).map(line));
+    if rest > 0 {
+        lines.push(format!("  and {rest} more layers"));
+    }
+    lines
 }
 
 /// The app an instance's step belongs to: the instance's name without its ordinal.
@@ -167,11 +203,7 @@ fn waits_for(record: &StepRecord) -> Option<String> {
 }
 
 /// Who waits for whom: starts that only wait for others' readiness.
-fn waiting(live: &[&StepRecord]) -> Vec<String> {
-    let by_name: HashMap<&str, &StepRecord> = live
-        .iter()
-        .map(|record| (record.step.name.as_str(), *record))
-        .collect();
+fn waiting(live: &[&StepRecord], by_name: &ByName<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     let mut more = 0;
     for record in live
@@ -200,7 +232,7 @@ fn waiting(live: &[&StepRecord]) -> Vec<String> {
         lines.push(format!(
             "  {} {who} waits for {}",
             style("◦").dim(),
-            missing.join(", ")
+            several(&missing)
         ));
     }
     if more > 0 {
@@ -209,16 +241,23 @@ fn waiting(live: &[&StepRecord]) -> Vec<String> {
     lines
 }
 
+/// Names as people read them: the first few, and how many more.
+fn several(names: &[&str]) -> String {
+    const SAID: usize = 3;
+    match names.get(SAID..) {
+        Some(more @ [_, _, ..]) => {
+            format!("{} and {} more", names[..SAID].join(", "), more.len())
+        }
+        _ => names.join(", "),
+    }
+}
+
 /// The longest way to the end that is left, by expected durations, milliseconds.
-pub fn time_left_ms(live: &[&StepRecord], now: Timestamp) -> u64 {
-    let index: HashMap<&str, &StepRecord> = live
-        .iter()
-        .map(|record| (record.step.name.as_str(), *record))
-        .collect();
+fn time_left_ms(live: &[&StepRecord], index: &ByName<'_>, now: Timestamp) -> u64 {
     let mut known: HashMap<&str, u64> = HashMap::new();
     let mut longest = 0;
     for record in live {
-        longest = longest.max(finish(record, &index, &mut known, &mut HashSet::new(), now));
+        longest = longest.max(finish(record, index, &mut known, &mut HashSet::new(), now));
     }
     longest
 }
@@ -291,8 +330,14 @@ impl Screen {
             return self.tell(job, &all);
         }
         let (height, width) = self.term.size();
-        let mut lines = frame(job, now, usize::from(width).saturating_sub(1).max(20));
-        lines.truncate(usize::from(height).saturating_sub(1).max(3));
+        let height = usize::from(height).saturating_sub(1).max(3);
+        let mut lines = frame(
+            job,
+            now,
+            usize::from(width).saturating_sub(1).max(20),
+            height,
+        );
+        lines.truncate(height);
         self.erase();
         self.drawn = lines.len();
         let _ = self.term.write_str(&(lines.join("\n") + "\n"));
@@ -405,7 +450,7 @@ mod tests {
             step("ready/db-1@h1", &[], StepState::Running),
             step("start/web-1@h2", &["ready/db-1@h1"], StepState::Waiting),
         ]);
-        let text = frame(&view, Timestamp::UNIX_EPOCH, 100).join("\n");
+        let text = frame(&view, Timestamp::UNIX_EPOCH, 100, 40).join("\n");
         assert!(text.contains("ready db-1 on h1"), "{text}");
         assert!(text.contains("web-1 waits for db-1"), "{text}");
         assert!(text.contains("0/2 steps"), "{text}");
@@ -425,7 +470,7 @@ mod tests {
             step: None,
             reason: "lunch".into(),
         });
-        let text = frame(&view, Timestamp::UNIX_EPOCH, 120).join("\n");
+        let text = frame(&view, Timestamp::UNIX_EPOCH, 120, 40).join("\n");
         assert!(
             text.contains("waits for on-call: may it take traffic?"),
             "{text}"
@@ -442,7 +487,10 @@ mod tests {
             step("ready/d-1@h1", &[], StepState::Waiting),
         ];
         let live: Vec<&StepRecord> = steps.iter().collect();
-        assert_eq!(time_left_ms(&live, Timestamp::UNIX_EPOCH), 2000);
+        assert_eq!(
+            time_left_ms(&live, &by_name(&live), Timestamp::UNIX_EPOCH),
+            2000
+        );
     }
 
     #[test]
@@ -453,8 +501,42 @@ mod tests {
             &[],
             StepState::Running,
         )]);
-        for line in frame(&view, Timestamp::UNIX_EPOCH, 30) {
+        for line in frame(&view, Timestamp::UNIX_EPOCH, 30, 40) {
             assert!(console::measure_text_width(&line) <= 30, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_a_large_build_fits_on_the_screen() {
+        console::set_colors_enabled(false);
+        let mut steps = Vec::new();
+        for layer in 0..60 {
+            for number in 0..20 {
+                let state = match layer {
+                    0..20 => StepState::Succeeded,
+                    20 => StepState::Running,
+                    _ => StepState::Waiting,
+                };
+                let below = (0..20).map(|n| format!("start/app{}-{n}@h", layer - 1));
+                let below: Vec<String> = below.filter(|_| layer > 0).collect();
+                let below: Vec<&str> = below.iter().map(String::as_str).collect();
+                let mut step = step(&format!("start/app{layer}-{number}@h"), &below, state);
+                step.step.layer = u32::try_from(layer).unwrap();
+                steps.push(step);
+            }
+        }
+        let lines = frame(&job(steps), Timestamp::UNIX_EPOCH, 119, 39);
+        let text = lines.join("\n");
+        assert!(lines.len() <= 39, "{text}");
+        for part in [
+            "20 layers are done",
+            "layer 20 ",
+            "more layers",
+            "and 10 more",
+            "app21-0 waits for app20-0, app20-1, app20-2 and 17 more",
+            "and 776 more wait",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! `wright job …`
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -210,6 +213,11 @@ pub async fn watch(context: &Context, id: &str) -> Result<JobView, Failure> {
     }
 }
 
+/// The time between two frames.
+const FRAME: Duration = Duration::from_millis(100);
+/// What drawing may take of all time: one part in so many.
+const SHARE: u32 = 10;
+
 async fn follow(
     context: &Context,
     id: &str,
@@ -218,7 +226,7 @@ async fn follow(
     patience: &mut u32,
 ) -> Result<JobView, Failure> {
     let mut news = context.client.events(&format!("/jobs/{id}/watch")).await?;
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut tick = tokio::time::interval(FRAME);
     loop {
         tokio::select! {
             event = news.next() => {
@@ -238,7 +246,10 @@ async fn follow(
             }
             _ = tick.tick(), if screen.is_live() => {
                 if let Some(job) = &followed.job {
+                    let begun = Instant::now();
                     screen.draw(job, Timestamp::now());
+                    // A frame of a large job takes long; what is new must be read meanwhile.
+                    tick.reset_after(FRAME.max(begun.elapsed() * SHARE));
                 }
             }
         }

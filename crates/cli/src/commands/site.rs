@@ -1,6 +1,6 @@
 //! `wright site …`
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use console::style;
 use serde::Deserialize;
@@ -140,13 +140,18 @@ fn shown(plan: &Plan) -> String {
     text
 }
 
+/// Instances of a plan that are listed one by one; of more, only how many there are of each sort.
+const LISTED: usize = 200;
+
 /// The instances that are touched, and the way there.
 fn steps(plan: &Plan, rows: Vec<(u32, [String; 6])>) -> String {
     let mut text = String::from("\n\n");
-    text.push_str(&output::table(
-        ["LAYER", "ACTION", "INSTANCE", "PACKAGE", "HOST", "WHY"],
-        rows.into_iter().map(|(_, row)| row),
-    ));
+    text.push_str(&if rows.len() > LISTED {
+        by_layer(&rows)
+    } else {
+        let head = ["LAYER", "ACTION", "INSTANCE", "PACKAGE", "HOST", "WHY"];
+        output::table(head, rows.into_iter().map(|(_, row)| row))
+    });
     text.push_str(&format!(
         "\n\n{} steps; expected critical path {:.1} s:\n  {}",
         plan.step_count,
@@ -154,6 +159,29 @@ fn steps(plan: &Plan, rows: Vec<(u32, [String; 6])>) -> String {
         path(&plan.critical_path)
     ));
     text
+}
+
+/// How many instances of each layer are touched, and how; which they are is in `-o json`.
+fn by_layer(rows: &[(u32, [String; 6])]) -> String {
+    let mut counts: BTreeMap<(u32, &str), (usize, &str)> = BTreeMap::new();
+    for (layer, [_, action, instance, ..]) in rows {
+        let known = counts.entry((*layer, action)).or_insert((0, instance));
+        known.0 += 1;
+    }
+    let line = |((layer, action), (count, first)): ((u32, &str), (usize, &str))| {
+        let count = count.to_string();
+        [
+            layer.to_string(),
+            action.to_owned(),
+            count,
+            format!("{first}, …"),
+        ]
+    };
+    let table = output::table(
+        ["LAYER", "ACTION", "INSTANCES", "SUCH AS"],
+        counts.into_iter().map(line),
+    );
+    format!("{table}\n\nevery one of them: wright site plan FILE -o json")
 }
 
 /// The steps of a path, those of one instance together: `db-1 (start, ready) → web-1 (start)`.
