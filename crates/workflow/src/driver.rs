@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wright_model::Span;
@@ -10,6 +10,7 @@ use wright_store::{Guard, Operation, Range, Revision, Watch};
 
 use crate::attempt::Attempt;
 use crate::engine::{Engine, Shared};
+use crate::kept::Ask;
 use crate::plan::{JOB, WAIT};
 use crate::records::{
     Commit, Loaded, Meta, Turn, from_json, load, load_fresh, load_plan, meta_guard, meta_key,
@@ -19,7 +20,7 @@ use crate::run::Claim;
 use crate::subjob::Submitting;
 use crate::wait::Waiting;
 use crate::walk::{Decisions, JobChange, Slots, Standing, Start, Walk};
-use crate::{JobAction, JobError, JobEvent, JobId, JobState, Outcome, StepError, Verb};
+use crate::{JobAction, JobError, JobEvent, JobId, JobOutline, JobState, Outcome, StepError, Verb};
 
 type Ended = (usize, Result<Outcome, StepError>);
 
@@ -38,6 +39,11 @@ pub(crate) struct Driver {
     attempts: JoinSet<Ended>,
     tokens: HashMap<usize, CancellationToken>,
     freed: watch::Receiver<u64>,
+    asks: mpsc::UnboundedReceiver<Ask>,
+    /// The revision at which the store says what the walk's records say.
+    revision: Revision,
+    /// Whether the records are no longer in the plan's order.
+    replanned: bool,
 }
 
 impl Driver {
@@ -83,6 +89,7 @@ impl Driver {
             walk.resume(&mut slots);
         }
         let (attempts, tokens) = (JoinSet::new(), HashMap::new());
+        let asks = shared.walked.begin(id);
         let driver = Driver {
             shared,
             id,
@@ -95,6 +102,9 @@ impl Driver {
             attempts,
             tokens,
             freed,
+            asks,
+            revision,
+            replanned: false,
         };
         Ok(Some(driver))
     }
@@ -128,6 +138,14 @@ impl Driver {
             }
             () = sleep_until(&clock, wake_at), if wake_at.is_some() => {}
             _ = self.freed.changed(), if waits_for_slot => {}
+            Some(ask) = self.asks.recv() => {
+                // Everything that was decided is written: that was done before anything is waited for.
+                if !self.replanned {
+                    let records = self.walk.records();
+                    let outline = JobOutline::of_records(&self.meta.summary, &records);
+                    let _ = ask.send((outline, self.revision));
+                }
+            }
             changes = self.metas.next() => match changes {
                 None => return Err(wright_store::StoreError::Closed.into()),
                 Some(changes) => {
@@ -182,6 +200,7 @@ impl Driver {
                 return Ok(());
             }
             self.walk.replan(plan, now);
+            self.replanned = true;
         }
         self.walk.pause(meta.summary.paused.is_some());
         for order in &meta.orders {
@@ -249,6 +268,7 @@ impl Driver {
                 guards.push(meta_guard(self.id, self.meta_revision));
             }
             let revision = self.shared.store.commit(guards, operations).await?;
+            self.revision = revision;
             if with_meta {
                 self.meta_revision = revision;
             }
@@ -321,6 +341,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.walk.release_slots(&mut lock(&self.shared));
         self.shared.tell_freed();
+        self.shared.walked.end(self.id);
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use wright_store::{Guard, MAX_VALUE, Operation, Range, SharedStore, StoreError};
 
 use crate::inject::Injections;
-use crate::kept::Outlines;
+use crate::kept::{Outlines, Walked};
 use crate::plan::{JOB, MAX_STEP, WAIT, only_waits};
 use crate::records::{
     self, Fresh, Meta, Planned, context_pieces, draft_key, into_commits, list_key, load_meta,
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub fresh: Mutex<Option<Fresh>>,
     /// The outlines of jobs that are asked about.
     pub outlines: Outlines,
+    /// The jobs that are walked here.
+    pub walked: Walked,
     /// What tests want to happen.
     pub injections: Mutex<Injections>,
 }
@@ -90,6 +92,7 @@ impl Engine {
                 freed,
                 fresh: Mutex::default(),
                 outlines: Outlines::default(),
+                walked: Walked::default(),
                 injections: Mutex::default(),
             }),
         }

@@ -1,12 +1,14 @@
-//! Outlines of jobs that are asked about: read once, then followed through the store.
+//! Outlines of jobs that are asked about: had from the driver where it is here, otherwise read once,
+//! then followed through the store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OnceCell, RwLock};
+use tokio::sync::{OnceCell, RwLock, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use wright_store::Revision;
 
 use crate::engine::{Engine, Shared};
 use crate::watch::{JobDelta, JobWatch};
@@ -92,6 +94,38 @@ impl Drop for Followed {
     }
 }
 
+/// Somebody who wants the outline of a job from its driver, with a revision since which the store's
+/// watch tells all that is not in it.
+pub(crate) type Ask = oneshot::Sender<(JobOutline, Revision)>;
+
+/// The jobs that an engine walks, and how their drivers are asked.
+#[derive(Debug, Default)]
+pub(crate) struct Walked(Mutex<HashMap<JobId, mpsc::UnboundedSender<Ask>>>);
+
+impl Walked {
+    /// Held for a few instructions.
+    fn all(&self) -> MutexGuard<'_, HashMap<JobId, mpsc::UnboundedSender<Ask>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn begin(&self, id: JobId) -> mpsc::UnboundedReceiver<Ask> {
+        let (sender, asks) = mpsc::unbounded_channel();
+        self.all().insert(id, sender);
+        asks
+    }
+
+    pub fn end(&self, id: JobId) {
+        self.all().remove(&id);
+    }
+
+    /// `None` where the job is walked elsewhere, or its driver cannot tell.
+    async fn ask(&self, id: JobId) -> Option<(JobOutline, Revision)> {
+        let (ask, answer) = oneshot::channel();
+        self.all().get(&id)?.send(ask).ok()?;
+        answer.await.ok()
+    }
+}
+
 impl Engine {
     /// A job's outline, whichever engine walks it: at most as old as the store takes to tell of a
     /// commit. The first to ask waits until the job is read; it is kept for the others until nobody
@@ -116,13 +150,23 @@ impl Engine {
     }
 
     async fn follow(&self, id: JobId, asked: Arc<Asked>) -> Result<Followed, JobError> {
-        let mut watch = JobWatch::beyond_end(self.shared.store.clone(), id).await?;
-        let view = match watch.next().await {
-            Some(Ok(JobDelta::Whole(view))) => view,
-            Some(Err(error)) => return Err(error),
-            _ => return Err(JobError::Unknown(id)),
+        let store = self.shared.store.clone();
+        let (outline, watch) = match self.shared.walked.ask(id).await {
+            // Many times faster than the store, which has to be read and parsed.
+            Some((outline, revision)) => {
+                let watch = JobWatch::from_outline(store, id, &outline, revision).await?;
+                (outline, watch)
+            }
+            None => {
+                let mut watch = JobWatch::beyond_end(store, id).await?;
+                match watch.next().await {
+                    Some(Ok(JobDelta::Whole(view))) => (JobOutline::of(&view), watch),
+                    Some(Err(error)) => return Err(error),
+                    _ => return Err(JobError::Unknown(id)),
+                }
+            }
         };
-        let outline: SharedOutline = Arc::new(RwLock::new(JobOutline::of(&view)));
+        let outline: SharedOutline = Arc::new(RwLock::new(outline));
         // Weak: what is kept must not keep the engine and its store.
         let keeper = Arc::downgrade(&self.shared);
         let task = tokio::spawn(keep(keeper, id, asked, watch, outline.clone())).abort_handle();

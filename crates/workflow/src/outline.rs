@@ -88,18 +88,22 @@ pub struct JobOutline {
 impl JobOutline {
     /// Of a job with its steps.
     pub fn of(job: &JobView) -> Self {
+        Self::of_records(&job.summary, &job.steps.iter().collect::<Vec<_>>())
+    }
+
+    pub(crate) fn of_records(summary: &JobSummary, records: &[&StepRecord]) -> Self {
         let places: HashMap<&str, u32> = (0..)
-            .zip(&job.steps)
+            .zip(records)
             .map(|(place, record)| (record.step.name.as_str(), place))
             .collect();
         let steps: Vec<StepOutline> = (0..)
-            .zip(&job.steps)
+            .zip(records)
             .map(|(place, record)| StepOutline::of(place, record, &places))
             .collect();
         let mut by_name: Vec<(&str, u32)> = places.into_iter().collect();
         by_name.sort_unstable();
         JobOutline {
-            summary: job.summary.clone(),
+            summary: summary.clone(),
             by_name: by_name.into_iter().map(|(_, place)| place).collect(),
             steps,
         }

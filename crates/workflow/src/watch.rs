@@ -2,10 +2,12 @@ use std::collections::HashSet;
 
 use futures::Stream;
 use serde::{Deserialize, Serialize};
-use wright_store::{Changes, Range, SharedStore, StoreError, Watch};
+use wright_store::{Changes, Range, Revision, SharedStore, StoreError, Watch};
 
-use crate::records::{Logged, Meta, Status, from_json, job_prefix, load, log_prefix, meta_key};
-use crate::{JobError, JobId, JobSummary, JobView};
+use crate::records::{
+    Logged, Meta, Status, from_json, job_prefix, load, load_meta, log_prefix, meta_key,
+};
+use crate::{JobError, JobId, JobOutline, JobSummary, JobView};
 
 /// One message of a [`JobWatch`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +58,38 @@ impl JobWatch {
     /// One that ends only where the job is no longer kept, or the store is closed.
     pub(crate) async fn beyond_end(store: SharedStore, id: JobId) -> Result<Self, JobError> {
         Self::load(store, id, true).await
+    }
+
+    /// The same from an outline on that is no older than the revision; it tells only of changes, and
+    /// may tell again what the outline has.
+    pub(crate) async fn from_outline(
+        store: SharedStore,
+        id: JobId,
+        outline: &JobOutline,
+        revision: Revision,
+    ) -> Result<Self, JobError> {
+        let changes = store.watch(Range::prefix(job_prefix(id)), revision).await?;
+        let (meta, _) = load_meta(store.as_ref(), id).await?;
+        Ok(JobWatch {
+            store,
+            id,
+            changes,
+            // Another plan than the outline's is read whole.
+            stale: meta.summary.plan != outline.summary().plan,
+            // What others wrote of the job is perhaps older than the revision, and not in the outline.
+            pending: Some(JobDelta::Changed {
+                summary: Box::new(meta.summary.clone()),
+                steps: Vec::new(),
+            }),
+            meta,
+            steps: outline
+                .steps()
+                .iter()
+                .map(|step| step.name.clone())
+                .collect(),
+            ended: false,
+            beyond_end: true,
+        })
     }
 
     async fn load(store: SharedStore, id: JobId, beyond_end: bool) -> Result<Self, JobError> {

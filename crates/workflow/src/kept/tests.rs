@@ -28,9 +28,22 @@ impl Verb for Second {
     }
 }
 
+/// Never ends by itself.
+struct Held;
+
+#[async_trait]
+impl Verb for Held {
+    async fn run(&self, _: &StepContext, _: &Value) -> Result<Outcome, StepError> {
+        std::future::pending().await
+    }
+}
+
 async fn engine(dir: &tempfile::TempDir) -> Engine {
     let store = wright_store::open(&format!("file:{}", dir.path().display())).await;
-    let verbs = Verbs::new().with("do", Second).with("undo", Second);
+    let verbs = Verbs::new()
+        .with("do", Second)
+        .with("undo", Second)
+        .with("hold", Held);
     Engine::new(store.unwrap(), verbs, Settings::default())
 }
 
@@ -63,6 +76,17 @@ async fn until(outline: &SharedOutline, says: impl Fn(&JobOutline) -> bool) {
     told.expect("the outline follows its job");
 }
 
+/// Waits until the outline is that of the job as the store has it.
+async fn until_same(outline: &SharedOutline, engine: &Engine, id: JobId) {
+    let same = async {
+        while *outline.read().await != JobOutline::of(&engine.show(id).await.unwrap()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let same = tokio::time::timeout(PATIENCE, same).await;
+    same.expect("the outline follows its job");
+}
+
 fn state(outline: &JobOutline) -> Option<StepState> {
     outline.steps().first().map(|step| step.state)
 }
@@ -80,8 +104,7 @@ async fn an_outline_follows_its_job_through_its_end_and_a_retry() {
         async move { engine.run(over).await }
     });
     until(&outline, |now| now.summary().state.is_final()).await;
-    let ended = JobOutline::of(&engine.show(id).await.unwrap());
-    until(&outline, |now| *now == ended).await;
+    until_same(&outline, &engine, id).await;
     engine.retry(id, "mended", "anna").await.unwrap();
     until(&outline, |now| state(now) == Some(StepState::Succeeded)).await;
     let again = engine.outline(id).await.unwrap();
@@ -102,8 +125,7 @@ async fn a_plan_that_is_replaced_replaces_the_outline() {
     };
     engine.amend(id, 1, amendment).await.unwrap();
     until(&outline, |now| now.summary().plan == 2).await;
-    let whole = JobOutline::of(&engine.show(id).await.unwrap());
-    until(&outline, |now| *now == whole).await;
+    until_same(&outline, &engine, id).await;
     assert_eq!(outline.read().await.steps().len(), 3);
 }
 
@@ -138,4 +160,46 @@ async fn what_is_not_there_is_not_kept() {
     let asked = engine.outline(id).await;
     assert!(matches!(asked, Err(JobError::Unknown(_))), "{asked:?}");
     assert!(engine.shared.outlines.all().is_empty());
+}
+
+#[tokio::test]
+async fn a_job_that_is_walked_here_is_had_from_its_driver() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(&dir).await;
+    let over = CancellationToken::new();
+    let running = tokio::spawn({
+        let (engine, over) = (engine.clone(), over.clone());
+        async move { engine.run(over).await }
+    });
+    let hold = Step {
+        verb: "hold".to_owned(),
+        ..once("a")
+    };
+    let id = engine
+        .submit(job(vec![hold.clone(), step("b", &["a"])]))
+        .await
+        .unwrap();
+    let walked = async {
+        loop {
+            match engine.shared.walked.ask(id).await {
+                Some((outline, _)) if state(&outline) == Some(StepState::Running) => break outline,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, walked).await.unwrap();
+    assert_eq!(told, JobOutline::of(&engine.show(id).await.unwrap()));
+    // What somebody else writes is in the next one, though its driver may not have read it yet.
+    engine.pause(id, "lunch", "anna").await.unwrap();
+    let outline = engine.outline(id).await.unwrap();
+    until(&outline, |now| now.summary().paused.is_some()).await;
+    let amendment = Amendment {
+        steps: vec![step("c", &[]), hold],
+        ..Amendment::default()
+    };
+    engine.amend(id, 1, amendment).await.unwrap();
+    until(&outline, |now| now.summary().plan == 2).await;
+    until_same(&outline, &engine, id).await;
+    over.cancel();
+    running.await.unwrap().unwrap();
 }

@@ -247,6 +247,11 @@ impl Walk {
         });
     }
 
+    /// The records of all steps; in the plan's order until the first [`Walk::replan`].
+    pub fn records(&self) -> Vec<&StepRecord> {
+        self.nodes.iter().map(|node| &node.record).collect()
+    }
+
     /// The record of a step.
     pub fn record(&self, index: usize) -> &StepRecord {
         &self.nodes[index].record
