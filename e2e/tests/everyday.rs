@@ -76,7 +76,8 @@ fn an_update_that_does_not_become_healthy_goes_back_and_says_why() {
         ["web-1", "web-2"].map(|name| bed.instance(name)["record"]["spec_digest"].clone())
     };
     let before = specs(&bed);
-    *site.app("web") = site.app("web").clone().line("never-ready").within("2s");
+    let bad = site.app("web").clone().line("never-ready").within("2s");
+    *site.app("web") = bad.version("2");
     let ended = bed.up(&site);
     assert!(!ended.ok);
     assert!(

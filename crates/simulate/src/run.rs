@@ -43,6 +43,7 @@ pub struct Progress {
     welcomed: AtomicUsize,
     sessions: AtomicU64,
     dead: AtomicUsize,
+    never_welcomed: AtomicUsize,
 }
 
 impl Progress {
@@ -54,6 +55,11 @@ impl Progress {
     /// Sessions that were opened, those after a break included.
     pub fn sessions(&self) -> u64 {
         self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Hosts that a server has welcomed, or never will because they died before.
+    pub fn settled(&self) -> usize {
+        self.welcomed() + self.never_welcomed.load(Ordering::Relaxed)
     }
 
     /// Hosts that have died.
@@ -219,6 +225,10 @@ impl Agent {
             match outage {
                 Some((_, Duration::MAX)) => {
                     self.progress.dead.fetch_add(1, Ordering::Relaxed);
+                    if self.held.sessions.load(Ordering::Relaxed) == 0 {
+                        let never = &self.progress.never_welcomed;
+                        never.fetch_add(1, Ordering::Relaxed);
+                    }
                     return Ok(());
                 }
                 Some((_, gone)) => tokio::time::sleep(gone).await,

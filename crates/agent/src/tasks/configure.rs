@@ -24,9 +24,7 @@ pub(super) async fn configure(shared: &Shared, mut spec: InstanceSpec) -> TaskAn
     let instance = shared.get(&spec.id)?;
     let _work = instance.work.lock().await;
     let record = instance.record();
-    if !(record.packages.contains(&spec.package.digest)
-        && record.installed.contains(&spec.package.digest))
-    {
+    if !record.installed.contains(&spec.package.digest) {
         let message = format!(
             "{} is not installed for {} on this host",
             spec.package, spec.id
@@ -34,6 +32,14 @@ pub(super) async fn configure(shared: &Shared, mut spec: InstanceSpec) -> TaskAn
         return Err(Fault::new(Blame::Request, message));
     }
     let before = instance.uses();
+    // An update is taken back: what was installed here before comes again. It is marked first, so
+    // that nobody takes it for unused.
+    if !record.packages.contains(&spec.package.digest) {
+        instance.commit(|record| {
+            record.packages.insert(spec.package.digest);
+        })?;
+        shared.packages.unpack(&spec.package).await?;
+    }
     let old = instance.configured();
     let digest = spec.digest();
     let contents = std::mem::take(&mut spec.files);

@@ -291,8 +291,12 @@ async fn an_update_that_is_taken_back_does_not_install_again() {
     host.bring_up(&spec).await;
     spec.package = new;
     host.bring_up(&spec).await;
+    // The package is no longer here, and no step of a plan brings it: it was here before.
+    assert!(host.stop().await.is_ok());
     spec.package = old.clone();
-    host.bring_up(&spec).await;
+    host.configure(&spec).await.unwrap();
+    host.start().await.unwrap();
+    host.await_ready().await.unwrap();
     assert_eq!(count(&host), 2, "each package's hook once");
     assert_eq!(names(&host.layout().packages()), [old.digest.to_string()]);
 }

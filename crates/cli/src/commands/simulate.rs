@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wright_model::{Capacity, Name};
 use wright_pki::Authority;
@@ -20,6 +21,8 @@ use crate::{
 const TOGETHER: usize = 1000;
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long nobody may be connected before it is said, each time.
+const SILENCE: Duration = Duration::from_secs(10);
 
 fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::failed(error.to_string())
@@ -82,10 +85,17 @@ async fn hosts(data: &Path, arguments: SimulateArgs, count: u32) -> Result<(), F
     let shutdown = CancellationToken::new();
     let running = wright_simulate::run(settings, authority, progress.clone(), shutdown.clone());
     let told = async {
-        while progress.welcomed() < count as usize {
-            tokio::time::sleep(LOOK).await;
+        let mut silence = tokio::time::interval_at(Instant::now() + SILENCE, SILENCE);
+        while progress.settled() < count as usize {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = silence.tick(), if progress.welcomed() == 0 => {
+                    let servers = arguments.server.join(", ");
+                    eprintln!("no host is connected yet: do agents call {servers}? (--server)");
+                }
+            }
         }
-        output::say(&format!("{count} hosts are connected"));
+        output::say(&format!("{} hosts are connected", progress.welcomed()));
         std::future::pending::<()>().await;
     };
     tokio::select! {
