@@ -46,19 +46,7 @@ impl Walk {
     }
 
     fn rebuild_graph(&mut self) -> Vec<usize> {
-        let needs: Vec<Vec<usize>> = self
-            .nodes
-            .iter()
-            // A dropped step may need what was never planned under its job's later plans.
-            .map(|node| {
-                node.record
-                    .step
-                    .needs
-                    .iter()
-                    .filter_map(|n| self.by_name.get(n).copied())
-                    .collect()
-            })
-            .collect();
+        let needs: Vec<Vec<usize>> = (0..self.nodes.len()).map(|i| self.needs_of(i)).collect();
         let expected: Vec<u64> = self
             .nodes
             .iter()
@@ -79,6 +67,29 @@ impl Walk {
             (node.needs, node.dependents, node.rest_ms) = (needs, dependents, rest_ms);
         }
         order
+    }
+
+    /// What a step needs; of what was waived, also what that needs: it may have to be done anew.
+    fn needs_of(&self, index: usize) -> Vec<usize> {
+        let mut needs: Vec<usize> = self.planned_needs(index).collect();
+        let mut next = 0;
+        while let Some(&need) = needs.get(next) {
+            next += 1;
+            if self.nodes[need].record.waived.is_some() {
+                for more in self.planned_needs(need) {
+                    if !needs.contains(&more) {
+                        needs.push(more);
+                    }
+                }
+            }
+        }
+        needs
+    }
+
+    /// A dropped step may need what was never planned under its job's later plans.
+    fn planned_needs(&self, index: usize) -> impl Iterator<Item = usize> {
+        let needs = self.nodes[index].record.step.needs.iter();
+        needs.filter_map(|need| self.by_name.get(need).copied())
     }
 
     /// What a later plan no longer has does not go on.
