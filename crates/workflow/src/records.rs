@@ -33,6 +33,10 @@ use crate::{
 
 /// Pieces of a plan or context are about this large, bytes.
 const PIECE: usize = 256 << 10;
+/// Steps that are put together in one go.
+const AT_ONCE: usize = 4_096;
+/// What is longer is not read in one go with what comes next, bytes.
+const LONG: usize = 64 << 10;
 /// A commit carries about this much, bytes (an etcd request may have 1.5 MiB).
 const COMMIT: usize = 1 << 20;
 /// An entry of the log has at most this much, bytes, unless one status alone has more: a value of the
@@ -507,7 +511,7 @@ pub(crate) async fn load_plan(
 pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobError> {
     let (entries, revision) = read_all(store, Range::prefix(job_prefix(id)), None).await?;
     let (meta, meta_revision) = meta_among(id, &entries)?;
-    loaded(id, &entries, (meta, meta_revision), revision, Vec::new())
+    loaded(id, &entries, (meta, meta_revision), revision, Vec::new()).await
 }
 
 /// A whole job whose plan may be at hand: then its pieces are not read.
@@ -532,7 +536,7 @@ pub(crate) async fn load_fresh(
     if meta.plan_key != fresh.plan_key {
         return load(store, id).await;
     }
-    loaded(id, &entries, (meta, meta_revision), revision, fresh.steps)
+    loaded(id, &entries, (meta, meta_revision), revision, fresh.steps).await
 }
 
 fn meta_among(id: JobId, entries: &[wright_store::Entry]) -> Result<(Meta, Revision), JobError> {
@@ -543,7 +547,9 @@ fn meta_among(id: JobId, entries: &[wright_store::Entry]) -> Result<(Meta, Revis
 }
 
 /// A job from what is in the store; `steps` are its plan's where its pieces are not among that.
-fn loaded(
+///
+/// Seconds of work for hundreds of thousands of steps: others have their turn after each piece.
+async fn loaded(
     id: JobId,
     entries: &[wright_store::Entry],
     (meta, meta_revision): (Meta, Revision),
@@ -557,6 +563,9 @@ fn loaded(
     let (mut questions, mut children) = (Vec::new(), Vec::new());
     let (mut statuses, mut next_entry) = (HashMap::<String, Status>::new(), 0);
     for entry in entries {
+        if entry.value.len() >= LONG {
+            tokio::task::yield_now().await;
+        }
         if entry.key.starts_with(plan.as_bytes()) {
             steps.append(&mut from_json(&entry.key, &entry.value)?);
         } else if entry.key.starts_with(context_start.as_bytes()) {
@@ -572,7 +581,10 @@ fn loaded(
         }
     }
     let mut records = Vec::with_capacity(steps.len());
-    for planned in steps {
+    for (place, planned) in steps.into_iter().enumerate() {
+        if place % AT_ONCE == AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
         let status = statuses.remove(&planned.step.name);
         let mut record = StepRecord::new(planned.step);
         if let Some(status) = status {
