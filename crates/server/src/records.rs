@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wright_inventory::{Inventory, InventoryError, Put};
 use wright_model::{Digest, Host, InstanceId, InstanceRecord, InstanceSpec, Name};
 use wright_site::{Bundle, PlannedApp};
@@ -33,9 +33,10 @@ pub struct SiteRecord {
     pub job: Option<JobId>,
     /// Raised by every plan that is carried out.
     pub plan: u64,
-    /// The apps of that plan: who needs whom, also among apps that the files no longer have.
+    /// The apps of that plan, see [`apps`]: who needs whom, also among apps that the files no longer
+    /// have.
     #[serde(default)]
-    pub apps: BTreeMap<Name, PlannedApp>,
+    pub apps: Option<Digest>,
     /// Whether its take-down was asked for.
     #[serde(default)]
     pub going: bool,
@@ -191,37 +192,79 @@ impl Specs {
     }
 }
 
-/// The longest piece of a bundle that is one value of the store.
+/// The longest piece of what is kept in pieces.
 const PIECE: usize = 512 << 10;
 
-fn bundle_prefix(digest: Digest) -> String {
-    format!("bundle/{digest}/")
+/// Keeps what may be larger than a value of the store: in pieces, under their digest. Each is a commit,
+/// since all of them together may be larger than one.
+async fn put_whole<T: Serialize>(
+    store: &SharedStore,
+    kind: &str,
+    whole: &T,
+) -> Result<Digest, StoreError> {
+    let whole = serde_json::to_vec(whole).map_err(|error| StoreError::Engine(error.to_string()))?;
+    let digest = Digest::of(&whole);
+    for (number, piece) in whole.chunks(PIECE).enumerate() {
+        let key = format!("{kind}/{digest}/{number:04}");
+        let put = Operation::put(key, piece.to_vec());
+        store.commit(Vec::new(), vec![put]).await?;
+    }
+    Ok(digest)
 }
 
-/// Keeps a site's files, in pieces, under their digest.
+async fn whole<T: DeserializeOwned>(
+    store: &SharedStore,
+    kind: &str,
+    digest: Digest,
+) -> Result<T, StoreError> {
+    let range = Range::prefix(format!("{kind}/{digest}/"));
+    let page = store.range(range, 0, None).await?;
+    let pieces = page.entries.iter().flat_map(|entry| entry.value.to_vec());
+    serde_json::from_slice(&pieces.collect::<Vec<u8>>())
+        .map_err(|error| StoreError::Engine(format!("{kind}/{digest}: {error}")))
+}
+
+/// Keeps a site's files under their digest.
 pub async fn put_bundle(store: &SharedStore, bundle: &Bundle) -> Result<Digest, StoreError> {
-    let whole =
-        serde_json::to_vec(bundle).map_err(|error| StoreError::Engine(error.to_string()))?;
-    let digest = Digest::of(&whole);
-    let piece = |(number, piece): (usize, &[u8])| {
-        let key = format!("{}{number:04}", bundle_prefix(digest));
-        Operation::put(key, piece.to_vec())
-    };
-    let pieces = whole.chunks(PIECE).enumerate().map(piece).collect();
-    store.commit(Vec::new(), pieces).await?;
-    Ok(digest)
+    put_whole(store, "bundle", bundle).await
 }
 
 /// A site's files by their digest.
 pub async fn bundle(store: &SharedStore, digest: Digest) -> Result<Bundle, StoreError> {
-    let page = store
-        .range(Range::prefix(bundle_prefix(digest)), 0, None)
-        .await?;
-    let whole: Vec<u8> = page
-        .entries
-        .iter()
-        .flat_map(|entry| entry.value.to_vec())
-        .collect();
-    serde_json::from_slice(&whole)
-        .map_err(|error| StoreError::Engine(format!("the site's files {digest}: {error}")))
+    whole(store, "bundle", digest).await
+}
+
+/// Keeps a plan's apps under their digest: those of a large site are more than a value may hold.
+pub async fn put_apps(
+    store: &SharedStore,
+    apps: &BTreeMap<Name, PlannedApp>,
+) -> Result<Digest, StoreError> {
+    put_whole(store, "apps", apps).await
+}
+
+/// The apps of a site's last plan.
+pub async fn apps(
+    store: &SharedStore,
+    site: Option<&SiteRecord>,
+) -> Result<BTreeMap<Name, PlannedApp>, StoreError> {
+    match site.and_then(|site| site.apps) {
+        Some(digest) => whole(store, "apps", digest).await,
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_larger_than_a_value_of_the_store_is_kept_in_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("file:{}", dir.path().display());
+        let store = wright_store::open(&url).await.unwrap();
+        let apps: Vec<String> = (0..5_000).map(|n| format!("{n:0400}")).collect();
+        let digest = put_whole(&store, "apps", &apps).await.unwrap();
+        let read: Vec<String> = whole(&store, "apps", digest).await.unwrap();
+        assert_eq!(read, apps);
+    }
 }

@@ -118,7 +118,7 @@ impl Control {
         let known = records::site(&self.inventory, site).await?;
         let mut observed = Observed {
             hosts: records::hosts(&self.inventory).await?,
-            apps: known.map(|known| known.apps).unwrap_or_default(),
+            apps: records::apps(&self.store, known.as_ref()).await?,
             ..Observed::default()
         };
         for record in records::instances(&self.inventory).await? {
@@ -264,7 +264,7 @@ impl Control {
             bundle: context.bundle,
             job: Some(job),
             plan: known.as_ref().map_or(0, |known| known.plan) + 1,
-            apps: context.apps,
+            apps: Some(records::put_apps(&self.store, &context.apps).await?),
             going,
             stood: known.and_then(|known| known.stood),
             concluded: None,
@@ -287,7 +287,7 @@ impl Control {
             return Ok(());
         }
         (record.bundle, record.stood, record.going) = (bundle, Some(bundle), false);
-        record.apps.clone_from(&plan.apps);
+        record.apps = Some(records::put_apps(&self.store, &plan.apps).await?);
         self.inventory
             .put_as(kind::SITE, plan.site.as_str(), &record)
             .await?;
@@ -331,7 +331,7 @@ impl Control {
         let context = PlanContext {
             bundle: record.bundle,
             before: observed.records,
-            apps: record.apps,
+            apps: observed.apps,
         };
         let spec = JobSpec {
             kind: SITE_DOWN.to_owned(),
