@@ -23,10 +23,18 @@ pub fn print<T: Serialize>(
     Ok(())
 }
 
-/// One piece of text on standard output; a closed pipe is not an error.
+/// One piece of text on standard output. A closed pipe is not an error; anything else ends the
+/// program, for nobody may take what is missing for the whole.
 pub fn say(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{text}");
+    use std::io::{ErrorKind, Write as _};
+    let mut out = std::io::stdout();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: standard output: {error}");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
 }
 
 /// A table without lines, as `kubectl` and `docker` print them.

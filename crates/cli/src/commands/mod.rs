@@ -41,12 +41,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Store(command) => store::run(&data, command),
         Command::Schema { of } => schema(of),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "wright",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "wright", &mut script);
+            output::say(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
         Command::Launch => Err(Failure::usage("only an agent can ask for a launch")),

@@ -37,7 +37,8 @@ pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> 
         } => {
             let path = format!("/sites/{site}/explain");
             let causes: Causes = context.client.get(&path).await?;
-            output::print(context.format, &causes, explained)
+            let status: SiteStatus = context.client.get(&format!("/sites/{site}")).await?;
+            output::print(context.format, &causes, |causes| explained(causes, &status))
         }
         SiteCommand::Explain {
             site,
@@ -376,9 +377,15 @@ fn tree(status: &SiteStatus) -> String {
     lines.join("\n")
 }
 
-fn explained(told: &Causes) -> String {
+fn explained(told: &Causes, status: &SiteStatus) -> String {
     if told.instances == 0 {
-        return "every instance runs and is ready".to_owned();
+        return match status.state.as_str() {
+            "healthy" => "every instance runs and is ready".to_owned(),
+            state => format!(
+                "no instance is left that does not run, but the site is {state}: `wright job list` says \
+                 how its last job ended"
+            ),
+        };
     }
     let mut lines: Vec<String> = told
         .causes
