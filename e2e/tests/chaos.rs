@@ -3,6 +3,8 @@
 //!
 //! 50 blows; `cargo xtask soak crash` gives a thousand, by `WRIGHT_BLOWS` and `WRIGHT_SEED`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};

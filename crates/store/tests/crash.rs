@@ -22,7 +22,7 @@ use wright_store::{Operation, Range, SharedStore, check, open};
 /// Tells the test binary, executed again, that it is the writer, and where.
 const DIRECTORY: &str = "WRIGHT_STORE_CRASH_DIRECTORY";
 const WRITERS: usize = 16;
-/// How often it is killed; `cargo xtask soak store` does it 1,000 times, by `WRIGHT_KILLS`.
+/// How often it is killed in one store; `cargo xtask soak store` kills it 1,000 times, by `WRIGHT_KILLS`.
 const KILLS: u64 = 20;
 
 /// Does nothing unless it was executed by the test below.
@@ -164,15 +164,20 @@ async fn assert_whole(directory: &Path, acknowledged: &BTreeMap<usize, u64>) -> 
 
 #[tokio::test]
 async fn a_killed_writer_loses_no_acknowledged_commit_and_leaves_no_half_one() {
-    let directory = tempfile::tempdir().unwrap();
+    let kills = std::env::var("WRIGHT_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let (mut asked, mut commits) = (0, 0);
-    let kills = std::env::var("WRIGHT_KILLS");
-    for round in 0..kills.map_or(KILLS, |kills| kills.parse().unwrap()) {
+    let mut directory = tempfile::tempdir().unwrap();
+    let mut before = 0;
+    for round in 0..kills {
+        if round.is_multiple_of(KILLS) {
+            directory = tempfile::tempdir().unwrap();
+            before = commits;
+        }
         // Spread over the moments of a run: while it opens, early, and under full load.
         let acknowledgements = (round * 7919) % 401 * (round % 4);
         let acknowledged = kill_after(start(directory.path()), acknowledgements);
         asked += acknowledgements;
-        commits = assert_whole(directory.path(), &acknowledged).await;
+        commits = before + assert_whole(directory.path(), &acknowledged).await;
     }
     assert!(
         commits >= asked && asked > 2000,
