@@ -57,26 +57,34 @@ pub async fn scale(runs: usize) -> Result {
     ])
     .await?;
     let work = run::target().join("scale");
-    let mut rows = Vec::new();
-    rows.extend(engine(runs).await?);
-    rows.extend(builds(&work, 1_000, runs, 5.0).await?);
-    rows.extend(builds(&work, 5_000, runs, 8.0).await?);
-    rows.extend(many(&work, 10_000, runs).await?);
-    rows.extend(realistic::rows(&work, runs).await?);
-    for row in &mut rows {
-        row.command = format!("cargo xtask bench scale --runs {runs}");
-        row.seed = SEED;
-    }
-    let results = Results {
+    let mut results = Results {
         bench: "scale",
         date: Timestamp::now(),
         machine,
         peers: Vec::new(),
-        rows,
+        rows: Vec::new(),
     };
-    results.write()?;
+    let mut keep = |rows: Vec<Row>| keep(&mut results, rows, runs);
+    keep(engine(runs).await?)?;
+    keep(builds(&work, 1_000, runs, 5.0).await?)?;
+    keep(builds(&work, 5_000, runs, 8.0).await?)?;
+    keep(many(&work, 10_000, runs).await?)?;
+    keep(realistic::typical(&work, runs).await?)?;
+    keep(realistic::killed(&work, runs).await?)?;
+    keep(realistic::explained(&work, runs).await?)?;
     println!("{}", results.text());
     Ok(())
+}
+
+/// Adds rows and writes what there is: what was measured is not lost where a later part fails.
+fn keep(results: &mut Results, mut rows: Vec<Row>, runs: usize) -> Result {
+    for row in &mut rows {
+        row.command = format!("cargo xtask bench scale --runs {runs}");
+        row.seed = SEED;
+    }
+    results.rows.extend(rows);
+    results.date = Timestamp::now();
+    results.write()
 }
 
 async fn engine(runs: usize) -> Result<Vec<Row>> {
