@@ -28,8 +28,7 @@ pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> 
         } => up(&context, &file, yes, detach, report.as_deref()).await,
         SiteCommand::Down { site, yes, detach } => down(&context, &site, yes, detach).await,
         SiteCommand::Status { site } => {
-            let status: SiteStatus = context.client.get(&format!("/sites/{site}")).await?;
-            output::print(context.format, &status, tree)
+            output::print(context.format, &status(&context, &site).await?, tree)
         }
         SiteCommand::Explain {
             site,
@@ -37,8 +36,12 @@ pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> 
         } => {
             let path = format!("/sites/{site}/explain");
             let causes: Causes = context.client.get(&path).await?;
-            let status: SiteStatus = context.client.get(&format!("/sites/{site}")).await?;
-            output::print(context.format, &causes, |causes| explained(causes, &status))
+            // The status of a large site is large: asked for only where there is nothing to explain.
+            let state = match (context.format, causes.instances) {
+                (Format::Table, 0) => status(&context, &site).await?.state,
+                _ => String::new(),
+            };
+            output::print(context.format, &causes, |causes| explained(causes, &state))
         }
         SiteCommand::Explain {
             site,
@@ -316,6 +319,10 @@ async fn list(context: &Context) -> Result<(), Failure> {
     })
 }
 
+async fn status(context: &Context, site: &Name) -> Result<SiteStatus, Failure> {
+    context.client.get(&format!("/sites/{site}")).await
+}
+
 /// Apps, and below each its instances.
 fn tree(status: &SiteStatus) -> String {
     let mut lines = vec![format!("{}  {}", style(&status.site).bold(), status.state)];
@@ -377,9 +384,9 @@ fn tree(status: &SiteStatus) -> String {
     lines.join("\n")
 }
 
-fn explained(told: &Causes, status: &SiteStatus) -> String {
+fn explained(told: &Causes, state: &str) -> String {
     if told.instances == 0 {
-        return match status.state.as_str() {
+        return match state {
             "healthy" => "every instance runs and is ready".to_owned(),
             state => format!(
                 "no instance is left that does not run, but the site is {state}: `wright job list` says \
