@@ -104,17 +104,8 @@ impl Engine {
         let event = self.order(JobAction::Retry, step, actor, reason)?;
         let failed = [StepState::Failed, StepState::Backoff];
         self.refuse_unless_step(id, step, &failed).await?;
-        self.update_meta(id, |meta| {
-            refuse_unless(
-                &meta.summary,
-                JobState::Running,
-                "only a running job's step can be retried; retry the job",
-            )?;
-            meta.orders.push(event.clone());
-            meta.history.push(event.clone());
-            Ok(None)
-        })
-        .await
+        let otherwise = "only a running job's step can be retried; retry the job";
+        self.give(id, &event, otherwise).await
     }
 
     /// Waives a step that has failed: the job goes on as if it had succeeded. A job that has ended is
@@ -143,14 +134,21 @@ impl Engine {
         if meta.summary.state.is_final() {
             return self.begin_again(id, &event).await.map(drop);
         }
+        let otherwise = "what it did is being taken back; wait for its end";
+        self.give(id, &event, otherwise).await
+    }
+
+    /// Leaves an order to whoever walks the job, which must be running.
+    async fn give(
+        &self,
+        id: JobId,
+        order: &JobEvent,
+        otherwise: &'static str,
+    ) -> Result<(), JobError> {
         self.update_meta(id, |meta| {
-            refuse_unless(
-                &meta.summary,
-                JobState::Running,
-                "what it did is being taken back; wait for its end",
-            )?;
-            meta.orders.push(event.clone());
-            meta.history.push(event.clone());
+            refuse_unless(&meta.summary, JobState::Running, otherwise)?;
+            meta.orders.push(order.clone());
+            meta.history.push(order.clone());
             Ok(None)
         })
         .await
