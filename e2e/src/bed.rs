@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
@@ -13,6 +14,8 @@ use std::{
 };
 
 use serde_json::Value;
+
+use crate::built;
 
 /// How long anything that must come to be may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,14 +36,6 @@ pub struct Bed {
     hosts: u32,
     server: Option<Child>,
     user: Option<(u32, u32)>,
-}
-
-fn built(name: &str) -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let release = own.ancestors().find(|above| above.join(name).is_file());
-    release
-        .unwrap_or_else(|| panic!("{name} is not built: run `cargo xtask test`"))
-        .join(name)
 }
 
 impl Bed {
@@ -269,6 +264,19 @@ impl Bed {
     /// All instances of the inventory by name.
     pub fn instances(&self) -> Vec<Value> {
         self.json(&["instance", "list"]).as_array().unwrap().clone()
+    }
+
+    /// The site's final state: which instance runs which version on which ports, and is served.
+    pub fn final_state(&self) -> BTreeMap<String, String> {
+        let describe = |instance: &Value| {
+            let spec = &instance["record"]["spec"];
+            let state = format!(
+                "{} {} {}",
+                spec["package"]["version"], instance["record"]["traffic"], spec["ports"]
+            );
+            (spec["id"].as_str().unwrap_or_default().to_owned(), state)
+        };
+        self.instances().iter().map(describe).collect()
     }
 
     /// The instance of this name.

@@ -1,22 +1,9 @@
 //! What it must take: deaths of servers, agents, programs and hosts, and programs that do not work.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{fs, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use wright_e2e::{App, Bed, Site, signal};
-
-/// The site's final state: which instance runs which specification, and is ready and served.
-fn final_state(bed: &Bed) -> BTreeMap<String, String> {
-    let describe = |instance: &serde_json::Value| {
-        let spec = &instance["record"]["spec"];
-        let state = format!(
-            "{} {} {}",
-            spec["package"]["version"], instance["record"]["traffic"], spec["ports"]
-        );
-        (spec["id"].as_str().unwrap_or_default().to_owned(), state)
-    };
-    bed.instances().iter().map(describe).collect()
-}
 
 fn record_line(bed: &Bed) -> String {
     format!("record {}", bed.directory.path().join("effects").display())
@@ -49,7 +36,7 @@ fn a_server_killed_at_50_random_moments_doubles_nothing() {
         bed.eventually("the job has ended", done);
         let jobs = bed.json(&["job", "list"]);
         assert_eq!(jobs[0]["state"], "succeeded", "{jobs}");
-        let state = final_state(&bed);
+        let state = bed.final_state();
         assert_eq!(
             undisturbed.get_or_insert_with(|| state.clone()),
             &state,

@@ -2,52 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
-    fs::{self, File},
-    io::{BufRead as _, BufReader},
+    fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
+use wright_e2e::{Running, built, from_environment};
 
 const API: &str = "127.0.0.1:20790";
 const AGENTS: &str = "127.0.0.1:20791";
 
 fn wright(data: &Path) -> Command {
-    let own = std::env::current_exe().unwrap();
-    let beside = own.ancestors().find(|above| above.join("wright").is_file());
-    let program = beside.expect("wright is not built: run `cargo xtask test`");
-    let mut command = Command::new(program.join("wright"));
+    let mut command = Command::new(built("wright"));
     command.env("WRIGHT_DATA", data).stdin(Stdio::null());
     command
-}
-
-/// A process that runs until the test ends.
-struct Running(Child);
-
-impl Running {
-    /// Starts one and waits until it says something.
-    fn start(command: &mut Command, log: &Path, word: &str) -> Self {
-        let log = File::create(log).unwrap();
-        let command = command.stdout(Stdio::piped()).stderr(log);
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .any(|line| line.contains(word));
-        std::thread::spawn(move || lines.for_each(drop));
-        let running = Running(child);
-        assert!(said, "it ended before it said {word:?}");
-        running
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn must(data: &Path, arguments: &[&str]) -> String {
@@ -156,11 +125,6 @@ fn serving(bed: &Bed) -> usize {
     serving.count()
 }
 
-fn from_environment(name: &str, otherwise: u32) -> u32 {
-    let given = std::env::var(name).ok();
-    given.map_or(otherwise, |text| text.parse().expect("a number"))
-}
-
 #[test]
 fn a_generated_site_is_built_on_simulated_hosts_although_operations_fail() {
     let bed = bed(
@@ -186,9 +150,9 @@ fn a_generated_site_is_built_on_simulated_hosts_although_operations_fail() {
 /// `WRIGHT_INSTANCES` and `WRIGHT_SEED`, the first one's.
 #[test]
 fn no_human_is_needed_where_hosts_die_and_operations_fail() {
-    let builds = from_environment("WRIGHT_BUILDS", 2);
-    let instances = from_environment("WRIGHT_INSTANCES", 200);
-    let seed = from_environment("WRIGHT_SEED", 100);
+    let builds = from_environment("WRIGHT_BUILDS", 2_u32);
+    let instances = from_environment("WRIGHT_INSTANCES", 200_u32);
+    let seed = from_environment("WRIGHT_SEED", 100_u32);
     let mut profile = "dead = 0.05\ndies-within-s = 4.0\n".to_owned();
     for operation in ["fetch", "install", "configure", "start", "ready", "check"] {
         profile.push_str(&format!(

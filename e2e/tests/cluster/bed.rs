@@ -2,17 +2,16 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     net::Ipv4Addr,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::Command,
     sync::atomic::{AtomicU8, Ordering},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use wright_e2e::{Site, processes_of, signal};
+use wright_e2e::{Running, Site, built, processes_of, signal};
 use wright_inventory::Inventory;
 use wright_model::{Capacity, Host, HostState, Name};
 use wright_pki::{Authority, Identity};
@@ -20,51 +19,6 @@ use wright_store::{SharedStore, conformance::EtcdCluster};
 
 /// How long anything that must come to be may take.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-pub fn built(name: &str) -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let beside = own.ancestors().find(|above| above.join(name).is_file());
-    let beside = beside.unwrap_or_else(|| panic!("{name} is not built: run `cargo xtask test`"));
-    beside.join(name)
-}
-
-/// A process that ends with the test.
-pub struct Running(Child);
-
-impl Running {
-    /// Starts one, and waits until it says this.
-    pub fn start(command: &mut Command, log: &Path, word: &str) -> Self {
-        let log = fs::OpenOptions::new().append(true).create(true).open(log);
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.stderr(log.unwrap()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = word.is_empty()
-            || lines
-                .by_ref()
-                .map_while(Result::ok)
-                .any(|line| line.contains(word));
-        std::thread::spawn(move || lines.for_each(drop));
-        assert!(said, "it ended before it said {word:?}");
-        Running(child)
-    }
-
-    pub fn signal(&self, name: &str) {
-        signal(self.0.id(), name);
-    }
-
-    /// SIGTERM, and its end.
-    pub fn stop(mut self) {
-        self.signal("TERM");
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// One server.
 pub struct Server {

@@ -2,12 +2,12 @@
 //! taken down. 15 blows; `cargo xtask soak crash` gives a thousand, by `WRIGHT_BLOWS` and `WRIGHT_SEED`.
 
 use std::{
-    collections::BTreeMap,
     thread,
     time::{Duration, Instant},
 };
 
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::RngExt as _;
+use wright_e2e::{Blows, from_environment};
 
 use crate::{bed::Bed, begin, done_once};
 
@@ -15,65 +15,48 @@ const HOSTS: u8 = 4;
 /// How long a job may take in all, however often it is disturbed.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-struct Chaos {
-    random: StdRng,
-    blows: BTreeMap<&'static str, u64>,
+/// One blow, and what its operator does about it. Of etcd, one member at a time.
+fn strike(blows: &mut Blows, bed: &mut Bed, url: &str) {
+    thread::park_timeout(Duration::from_millis(blows.random.random_range(50..800)));
+    let server = blows.random.random_range(0..3);
+    let host = blows.random.random_range(1..=HOSTS);
+    let member = blows.random.random_range(0..3);
+    // Longer than a server's lease, or not.
+    let frozen = Duration::from_millis(blows.random.random_range(100..5_000));
+    let what = match blows.random.random_range(0..12) {
+        0..4 => {
+            bed.servers[server].running = None;
+            bed.start_server(server, Some(url));
+            "server killed"
+        }
+        4..6 => {
+            bed.servers[server].running().signal("STOP");
+            thread::park_timeout(frozen);
+            bed.servers[server].running().signal("CONT");
+            "server frozen"
+        }
+        6..8 => {
+            bed.kill_agent(host);
+            "agent killed"
+        }
+        8..10 => {
+            bed.etcd.member(member).restart().unwrap();
+            "etcd member killed"
+        }
+        _ => {
+            bed.etcd.member(member).freeze().unwrap();
+            thread::park_timeout(frozen);
+            bed.etcd.member(member).thaw().unwrap();
+            "etcd member frozen"
+        }
+    };
+    blows.count(what);
 }
-
-impl Chaos {
-    fn given(&self) -> u64 {
-        self.blows.values().sum()
-    }
-
-    /// One blow, and what its operator does about it. Of etcd, one member at a time.
-    fn strike(&mut self, bed: &mut Bed, url: &str) {
-        thread::park_timeout(Duration::from_millis(self.random.random_range(50..800)));
-        let server = self.random.random_range(0..3);
-        let host = self.random.random_range(1..=HOSTS);
-        let member = self.random.random_range(0..3);
-        // Longer than a server's lease, or not.
-        let frozen = Duration::from_millis(self.random.random_range(100..5_000));
-        let what = match self.random.random_range(0..12) {
-            0..4 => {
-                bed.servers[server].running = None;
-                bed.start_server(server, Some(url));
-                "server killed"
-            }
-            4..6 => {
-                bed.servers[server].running().signal("STOP");
-                thread::park_timeout(frozen);
-                bed.servers[server].running().signal("CONT");
-                "server frozen"
-            }
-            6..8 => {
-                bed.kill_agent(host);
-                "agent killed"
-            }
-            8..10 => {
-                bed.etcd.member(member).restart().unwrap();
-                "etcd member killed"
-            }
-            _ => {
-                bed.etcd.member(member).freeze().unwrap();
-                thread::park_timeout(frozen);
-                bed.etcd.member(member).thaw().unwrap();
-                "etcd member frozen"
-            }
-        };
-        *self.blows.entry(what).or_default() += 1;
-    }
-}
-
-fn from_environment(name: &str, otherwise: u64) -> u64 {
-    let given = std::env::var(name).ok();
-    given.map_or(otherwise, |text| text.parse().expect("a number"))
-}
-
 /// Strikes until the job has ended, which it must well, or there were blows enough; any server is asked.
-fn struck(bed: &mut Bed, chaos: &mut Chaos, most: u64, job: &str, url: &str) {
+fn struck(bed: &mut Bed, blows: &mut Blows, most: u64, job: &str, url: &str) {
     let begun = Instant::now();
     loop {
-        let asked = usize::try_from(chaos.given() % 3).unwrap_or_default();
+        let asked = usize::try_from(blows.given() % 3).unwrap_or_default();
         let summary = bed.json(asked, &["job", "list"])[0].clone();
         assert_eq!(summary["id"], job);
         if !summary["ended_at"].is_null() {
@@ -81,8 +64,8 @@ fn struck(bed: &mut Bed, chaos: &mut Chaos, most: u64, job: &str, url: &str) {
             return;
         }
         assert!(begun.elapsed() < PATIENCE, "{summary}");
-        if chaos.given() < most {
-            chaos.strike(bed, url);
+        if blows.given() < most {
+            strike(blows, bed, url);
         } else {
             thread::park_timeout(Duration::from_millis(100));
         }
@@ -95,14 +78,11 @@ fn whoever_dies_or_freezes_every_effect_is_there_once() {
     let seed = from_environment("WRIGHT_SEED", 3);
     let mut bed = Bed::with_hosts(HOSTS);
     let url = bed.etcd.url();
-    let mut chaos = Chaos {
-        random: StdRng::seed_from_u64(seed),
-        blows: BTreeMap::new(),
-    };
-    while chaos.given() < most {
+    let mut blows = Blows::new(seed);
+    while blows.given() < most {
         bed.forget_effects();
         let job = begin(&bed, 0);
-        struck(&mut bed, &mut chaos, most, &job, &url);
+        struck(&mut bed, &mut blows, most, &job, &url);
         done_once(&bed);
         let instances = bed.json(1, &["instance", "list"]);
         let serving = |instance: &&serde_json::Value| instance["record"]["traffic"] == "on";
@@ -112,12 +92,12 @@ fn whoever_dies_or_freezes_every_effect_is_there_once() {
         );
         bed.must(2, &["site", "down", "test", "--yes", "--detach"]);
         let job = bed.json(2, &["job", "list"])[0]["id"].clone();
-        struck(&mut bed, &mut chaos, most, job.as_str().unwrap(), &url);
+        struck(&mut bed, &mut blows, most, job.as_str().unwrap(), &url);
         assert_eq!(
             bed.json(1, &["instance", "list"]).as_array().unwrap().len(),
             0
         );
         assert_eq!(bed.programs(), 0, "programs run that nobody knows");
-        println!("{} of {most} blows: {:?}", chaos.given(), chaos.blows);
+        println!("{} of {most} blows: {blows}", blows.given());
     }
 }
