@@ -80,7 +80,8 @@ impl Bed {
         20_000 + u16::from(self.network) * 10 + offset
     }
 
-    fn command(&self) -> Command {
+    /// The command, with the bed's data directory.
+    pub fn command(&self) -> Command {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new(built("wright"));
         command

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
+use std::{fs, process::Stdio};
 
 use wright_e2e::{App, Bed, Site, signal};
 
@@ -96,6 +96,31 @@ fn a_server_killed_right_after_a_job_began_or_ended_knows_what_follows() {
         bed.eventually("the site is forgotten", |bed| sites(bed) == 0);
         assert!(bed.programs().is_empty() && bed.instances().is_empty());
     }
+    bed.finish();
+}
+
+#[test]
+fn ctrl_c_leaves_the_job_alone_and_says_how_to_come_back_to_it() {
+    let bed = Bed::start(1);
+    let file = bed.write(&Site::new(vec![
+        App::new("web", 8102).line("ready-after 3000"),
+    ]));
+    let mut up = bed.command();
+    let up = up.args(["site", "up", &file, "--yes"]);
+    let up = up.stdout(Stdio::null()).stderr(Stdio::piped());
+    let up = up.spawn().unwrap();
+    bed.eventually("the program starts", |bed| !bed.programs().is_empty());
+    signal(up.id(), "INT");
+    let left = up.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&left.stderr).into_owned();
+    let id = job(&bed)["id"].as_str().unwrap().to_owned();
+    assert_eq!(left.status.code(), Some(130), "{said}");
+    assert!(said.contains(&format!("wright job watch {id}")), "{said}");
+    let end = &id[id.len() - 8..];
+    bed.must(&["job", "watch", end]);
+    assert_eq!(wait_for_job(&bed), "succeeded");
+    let other = bed.run(&["job", "show", "nothing"]);
+    assert!(other.err.contains("there is no job nothing"), "{other:?}");
     bed.finish();
 }
 

@@ -14,7 +14,7 @@ use wright_model::{Name, Operation};
     max_term_width = 100
 )]
 #[command(
-    after_help = "Example:\n  wright dev --hosts 8 &\n  wright site up examples/shop/site.yaml"
+    after_help = "Example:\n  wright dev --hosts 8 &\n  wright site up examples/shop/site.yaml\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (what was asked for goes on)"
 )]
 pub struct Arguments {
     /// The data directory: where the server keeps its state and clients find it.
@@ -38,7 +38,8 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// A server with hosts on this machine, in the foreground until Ctrl-C.
+    /// A server with hosts on this machine, in the foreground until Ctrl-C, which takes down every
+    /// site and the hosts.
     #[command(after_help = "Example:\n  wright dev --hosts 8")]
     Dev(DevArgs),
     /// The control plane.
@@ -66,7 +67,7 @@ pub enum Command {
         after_help = "Example:\n  wright site up examples/shop/site.yaml"
     )]
     Site(SiteCommand),
-    /// Look at jobs and step in.
+    /// Look at jobs and step in. A job is told by its id, or the beginning or end of it.
     #[command(subcommand, after_help = "Example:\n  wright job list")]
     Job(JobCommand),
     /// Look at hosts.
@@ -387,6 +388,24 @@ pub enum JobCommand {
         #[arg(long, default_value = "")]
         reason: String,
     },
+}
+
+impl JobCommand {
+    /// The job it is about, as it was told.
+    pub fn job_mut(&mut self) -> Option<&mut String> {
+        match self {
+            JobCommand::List => None,
+            JobCommand::Show { job }
+            | JobCommand::Watch { job }
+            | JobCommand::Retry { job, .. }
+            | JobCommand::Skip { job, .. }
+            | JobCommand::Pause { job, .. }
+            | JobCommand::Resume { job, .. }
+            | JobCommand::Approve { job, .. }
+            | JobCommand::Refuse { job, .. }
+            | JobCommand::Cancel { job, .. } => Some(job),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -31,6 +31,15 @@ impl Failure {
         }
     }
 
+    /// Somebody pressed Ctrl-C: exit code 130, as shells have it (128 and the signal's number).
+    pub fn interrupted(message: impl Into<String>) -> Self {
+        Failure {
+            message: message.into(),
+            code: 130,
+            unreachable: false,
+        }
+    }
+
     /// The server did not answer: exit code 1; asking again may help.
     pub fn unreachable(message: impl Into<String>) -> Self {
         Failure {

@@ -1,6 +1,6 @@
 //! The rooms of a server, and how they are tied together.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -237,7 +237,16 @@ fn rooms(
 async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
     TcpListener::bind(address)
         .await
-        .map_err(doing(format!("listening on {address}")))
+        .map_err(|error| {
+            let error = match error.kind() {
+                io::ErrorKind::AddrInUse => io::Error::new(
+                    error.kind(),
+                    format!("{error}\n  help: another server may run there: end it, or choose other ports with --api and --agents"),
+                ),
+                _ => error,
+            };
+            doing(format!("listening on {address}"))(error)
+        })
 }
 
 async fn run_fleet(

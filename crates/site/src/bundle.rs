@@ -152,6 +152,13 @@ fn baselines_of(document: &Document) -> Vec<(&str, u32, u32)> {
 pub fn collect(site: &Path) -> Result<Bundle, Vec<Diagnostic>> {
     let given = site.to_string_lossy().into_owned();
     let absolute = fs::canonicalize(site).map_err(|e| vec![unreadable(&given, &e)])?;
+    if absolute.is_dir() {
+        let within = site.join("site.yaml");
+        return Err(vec![
+            Diagnostic::error("path", format!("{given:?} is a directory, not a site file"))
+                .help(format!("name the file in it, such as {}", within.display())),
+        ]);
+    }
     let (Some(directory), Some(root)) = (absolute.parent(), absolute.file_name()) else {
         return Err(vec![Diagnostic::error(
             "path",

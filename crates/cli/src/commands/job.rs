@@ -11,7 +11,7 @@ use serde::Serialize;
 use wright_server::api::{Reason, StepAnswer};
 use wright_site::Label;
 use wright_workflow::{
-    Decision, JobDelta, JobState, JobSummary, JobView, StepRecord, StepState, Verdict,
+    Decision, JobDelta, JobId, JobState, JobSummary, JobView, StepRecord, StepState, Verdict,
 };
 
 use super::Context;
@@ -24,7 +24,10 @@ use crate::{
 };
 
 /// Does it.
-pub async fn run(context: Context, command: JobCommand) -> Result<(), Failure> {
+pub async fn run(context: Context, mut command: JobCommand) -> Result<(), Failure> {
+    if let Some(job) = command.job_mut() {
+        *job = identified(&context, job).await?;
+    }
     match command {
         JobCommand::List => {
             let jobs: Vec<JobSummary> = context.client.get("/jobs").await?;
@@ -90,6 +93,28 @@ pub async fn run(context: Context, command: JobCommand) -> Result<(), Failure> {
             let decision = Decision { verdict, value };
             answer(&context, &job, step, decision, reason).await
         }
+    }
+}
+
+/// The whole id of a job that is told by its id's beginning or end.
+async fn identified(context: &Context, told: &str) -> Result<String, Failure> {
+    if told.parse::<JobId>().is_ok() {
+        return Ok(told.to_owned());
+    }
+    let jobs: Vec<JobSummary> = context.client.get("/jobs").await?;
+    let part = told.trim_matches('…').to_lowercase();
+    let ids = jobs.into_iter().map(|job| job.id.to_string());
+    let mut fitting: Vec<String> = ids
+        .filter(|id| !part.is_empty() && (id.starts_with(&part) || id.ends_with(&part)))
+        .collect();
+    match (fitting.pop(), fitting.len()) {
+        (Some(id), 0) => Ok(id),
+        (Some(id), more) => Err(Failure::usage(format!(
+            "{told} may be job {id} or {more} more\n  help: write more of its id; its end tells jobs apart best"
+        ))),
+        (None, _) => Err(Failure::failed(format!(
+            "there is no job {told}; see `wright job list`"
+        ))),
     }
 }
 
@@ -190,13 +215,22 @@ pub fn judge(job: &JobView) -> Result<(), Failure> {
     Err(Failure::failed(message))
 }
 
-/// Follows a job to its end, over lost links and restarted servers.
+/// Follows a job to its end, over lost links and restarted servers. Ctrl-C ends the looking on, not
+/// the job.
 pub async fn watch(context: &Context, id: &str) -> Result<JobView, Failure> {
     let mut screen = Screen::new();
     let mut job = Followed::default();
     let mut patience = 0;
     loop {
-        match follow(context, id, &mut job, &mut screen, &mut patience).await {
+        let followed = tokio::select! {
+            followed = follow(context, id, &mut job, &mut screen, &mut patience) => followed,
+            _ = tokio::signal::ctrl_c() => {
+                return Err(Failure::interrupted(format!(
+                    "the job goes on without you\n  help: `wright job watch {id}` follows it again, `wright job cancel {id}` takes it back"
+                )));
+            }
+        };
+        match followed {
             Ok(job) => {
                 screen.draw(&job, job.summary.ended_at.unwrap_or_else(Timestamp::now));
                 return Ok(job);

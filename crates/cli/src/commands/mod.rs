@@ -38,7 +38,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Server(server) => roles::server(&data, server),
         Command::Agent(agent) => roles::agent(agent),
         Command::Simulate(simulate) => simulate::run(&data, simulate),
-        Command::Store(command) => store::run(&data, command),
+        Command::Store(command) => store::run(&data, arguments.output, command),
         Command::Schema { of } => schema(of),
         Command::Completions { shell } => {
             let mut script = Vec::new();

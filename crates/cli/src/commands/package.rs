@@ -77,7 +77,7 @@ fn build(
 }
 
 fn verify(data: &Path, format: Format, archive: &Path) -> Result<(), Failure> {
-    let signature = Signature::try_from(&read(&signature_path(archive))?[..]).map_err(failed)?;
+    let signature = Signature::try_from(&signature_of(archive)?[..]).map_err(failed)?;
     let mut keyring = Keyring::load(&data.join("server/keys")).map_err(failed)?;
     keyring.trust(wright_server::own_key(data).map_err(failed)?.public());
     let contents = wright_package::inspect(archive).map_err(failed)?;
@@ -94,11 +94,23 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
 }
 
+/// The signature that lies beside an archive.
+fn signature_of(archive: &Path) -> Result<Vec<u8>, Failure> {
+    let file = signature_path(archive);
+    std::fs::read(&file).map_err(|error| {
+        Failure::failed(format!(
+            "the signature of {} cannot be read: {}: {error}\n  help: `wright package build` writes an archive and its signature side by side; keep them together",
+            archive.display(),
+            file.display()
+        ))
+    })
+}
+
 async fn push(client: &Client, format: Format, archives: &[PathBuf]) -> Result<(), Failure> {
     let mut pushed = Vec::new();
     for archive in archives {
         let bytes = read(archive)?;
-        let signature = read(&signature_path(archive))?;
+        let signature = signature_of(archive)?;
         let length = u32::try_from(signature.len()).map_err(failed)?;
         let body = [&length.to_be_bytes()[..], &signature, &bytes].concat();
         let view: PackageView = client

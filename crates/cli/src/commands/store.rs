@@ -2,16 +2,24 @@
 
 use std::path::Path;
 
-use crate::{args::StoreCommand, failure::Failure, output};
+use serde_json::json;
+
+use crate::{
+    args::{Format, StoreCommand},
+    failure::Failure,
+    output,
+};
 
 /// Does it.
-pub fn run(data: &Path, command: StoreCommand) -> Result<(), Failure> {
+pub fn run(data: &Path, format: Format, command: StoreCommand) -> Result<(), Failure> {
     let directory = data.join("store");
     let failed = |error: wright_store::StoreError| Failure::failed(error.to_string());
     match command {
         StoreCommand::Check => {
             let summary = wright_store::check(&directory).map_err(failed)?;
-            output::say(&summary.to_string());
+            let (keys, newest, oldest) = (summary.keys, summary.newest, summary.oldest);
+            let found = json!({ "keys": keys, "newest": newest, "oldest": oldest });
+            output::print(format, &found, |_| summary.to_string())?;
         }
         StoreCommand::Backup { file } => {
             wright_store::backup(&directory, &file).map_err(failed)?;
