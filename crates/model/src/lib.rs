@@ -23,6 +23,7 @@ mod digest;
 mod host;
 mod instance;
 mod name;
+mod nearest;
 mod package;
 mod problem;
 pub mod token;
@@ -35,6 +36,7 @@ pub use instance::{
     InstanceStatus, LastExit, Limits, Phase, Probe, Traffic,
 };
 pub use name::{Name, NameError};
+pub use nearest::nearest;
 pub use package::{Operation, PackageId, Version, VersionError, VersionReq};
 pub use problem::{Diagnostic, Problem, Severity};
 pub use units::{ByteSize, CpuShare, Span, UnitError};

@@ -37,7 +37,6 @@ mod explain;
 pub mod graph;
 mod input;
 mod lint;
-mod nearest;
 mod plan;
 mod render;
 mod report;

@@ -6,7 +6,7 @@ use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
-use wright_model::Diagnostic;
+use wright_model::{Diagnostic, nearest};
 
 use crate::suggest;
 
@@ -87,7 +87,7 @@ impl<'d> Document<'d> {
                 .filter(|name| !known.contains(&name.as_ref()));
             unknown
                 .into_iter()
-                .any(|name| suggest::nearest(name, known) == Some(key))
+                .any(|name| nearest(name, known.iter().copied()) == Some(key))
         };
         if value.is_none() && !misspelt() {
             let message = format!("the field `{key}` is missing");

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Range, str::FromStr};
 
 use toml::de::DeValue;
-use wright_model::{Operation, Span};
+use wright_model::{Operation, Span, nearest};
 
 use super::{
     Customised, Program, Signal,
@@ -80,7 +80,7 @@ fn unknown_placeholder(
             "a port's name is lower-case letters, digits and hyphens, such as {{port.{}}}",
             port.to_ascii_lowercase().replace(['.', '_'], "-")
         ),
-        None => match suggest::nearest(name, &placeholder::FIXED) {
+        None => match nearest(name, placeholder::FIXED) {
             Some(near) => {
                 format!("did you mean `{{{near}}}`? Write `{{{{{name}}}}}` for the text itself")
             }

@@ -8,7 +8,7 @@ use super::{
     kinds,
     yaml::{Document, Key, Node, Value},
 };
-use crate::nearest::nearest;
+use wright_model::nearest;
 
 /// Everything in a document that does not have the shape its schema asks for.
 pub(crate) fn check(document: &Document, schema: &Schema) -> Vec<Diagnostic> {

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use wright_model::{Diagnostic, Limits, Name, PackageId, Probe, Span, VersionReq};
+use wright_model::{Diagnostic, Limits, Name, PackageId, Probe, Span, VersionReq, nearest};
 
 use super::{Read, checks};
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
         files::{Baseline, Config, ConfigEntry, Override, Port, SiteFile},
         yaml::written_token,
     },
-    nearest::nearest,
 };
 
 /// What an app is resolved against.

@@ -1,15 +1,14 @@
 use std::collections::BTreeMap;
 
-use wright_model::{Check, CheckKind, Diagnostic, Expectation, HttpCheck, Name, Probe, Span};
+use wright_model::{
+    Check, CheckKind, Diagnostic, Expectation, HttpCheck, Name, Probe, Span, nearest,
+};
 
 use super::{
     Read,
     app::{READY_WITHIN, ReadyWithin},
 };
-use crate::{
-    input::files::{Baseline, Http, Port, Tcp},
-    nearest::nearest,
-};
+use crate::input::files::{Baseline, Http, Port, Tcp};
 
 const LONGEST: Span = Span::from_secs(3600);
 

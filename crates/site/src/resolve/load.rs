@@ -1,6 +1,6 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use wright_model::Diagnostic;
+use wright_model::{Diagnostic, nearest};
 
 use super::{Read, stop};
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
         schema, shape,
         yaml::{self, Document},
     },
-    nearest::nearest,
 };
 
 /// The site file and its baselines.

@@ -7,7 +7,7 @@ mod needs;
 
 use std::collections::BTreeMap;
 
-use wright_model::{Diagnostic, Name};
+use wright_model::{Diagnostic, Name, nearest};
 
 use crate::{
     bundle::Bundle,
@@ -17,7 +17,6 @@ use crate::{
         files::{Baseline, SiteFile},
         yaml::Document,
     },
-    nearest::nearest,
     render,
 };
 

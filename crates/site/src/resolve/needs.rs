@@ -1,12 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use wright_model::{Diagnostic, Name};
+use wright_model::{Diagnostic, Name, nearest};
 
 use super::Read;
-use crate::{
-    input::files::{Baseline, NeedEntry},
-    nearest::nearest,
-};
+use crate::input::files::{Baseline, NeedEntry};
 
 impl NeedEntry {
     pub(super) fn app(&self) -> &Name {
