@@ -102,6 +102,12 @@ pub enum Command {
         /// One of them.
         name: Option<String>,
     },
+    /// Every change of resources from now on, one line each; goes on by itself when the server was
+    /// away.
+    #[command(
+        after_help = "Examples:\n  wright watch host\n  wright watch host,rack -o json\n  wright watch instance --from 812"
+    )]
+    Watch(WatchArgs),
     /// The history of a resource.
     #[command(after_help = "Example:\n  wright history host h3")]
     History { kind: Name, name: String },
@@ -114,6 +120,15 @@ pub enum Command {
     /// Completions for a shell.
     #[command(after_help = "Example:\n  wright completions bash > /etc/bash_completion.d/wright")]
     Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Kinds, with commas between.
+    pub kinds: String,
+    /// Begin after this revision (of a list, or as an earlier watch told) in place of now.
+    #[arg(long)]
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

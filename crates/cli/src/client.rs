@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -256,6 +256,15 @@ impl Client {
         &self,
         path: &str,
     ) -> Result<impl Stream<Item = Result<String, Failure>> + Unpin + use<>, Failure> {
+        let events = self.named_events(path).await?;
+        Ok(events.map(|event| Ok(event?.data)))
+    }
+
+    /// The same, with what the server calls each event.
+    pub async fn named_events(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = Result<ServerEvent, Failure>> + Unpin + use<>, Failure> {
         let response = self
             .send(Method::GET, path, "application/json", Bytes::new())
             .await?;
@@ -279,6 +288,9 @@ impl Client {
 
 fn problem(status: StatusCode, body: &[u8]) -> Failure {
     match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) if status == StatusCode::SERVICE_UNAVAILABLE => {
+            Failure::unreachable(format!("{}: {}", problem.title, problem.detail))
+        }
         Ok(problem) => Failure::from(problem),
         Err(_) => Failure::failed(format!(
             "the server answered {status}: {}",
@@ -287,8 +299,39 @@ fn problem(status: StatusCode, body: &[u8]) -> Failure {
     }
 }
 
-/// The data of server-sent events (WHATWG HTML, 9.2); comments and other fields are passed over.
-fn sse(body: Incoming) -> impl Stream<Item = Result<String, Failure>> {
+/// A server-sent event.
+#[derive(Debug, Default)]
+pub struct ServerEvent {
+    /// Where to go on after it; empty where the server gives none.
+    pub id: String,
+    /// What it is called; empty where the server does not.
+    pub event: String,
+    /// What it says.
+    pub data: String,
+}
+
+impl ServerEvent {
+    /// Of one block of lines; `None` where it has no data, such as a comment.
+    fn read(block: &str) -> Option<Self> {
+        let mut event = ServerEvent::default();
+        let mut data = Vec::new();
+        for line in block.lines() {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "id" => event.id = value.to_owned(),
+                "event" => event.event = value.to_owned(),
+                "data" => data.push(value),
+                _ => {}
+            }
+        }
+        event.data = data.join("\n");
+        (!data.is_empty()).then_some(event)
+    }
+}
+
+/// Server-sent events (WHATWG HTML, 9.2).
+fn sse(body: Incoming) -> impl Stream<Item = Result<ServerEvent, Failure>> {
     struct State {
         body: Incoming,
         buffer: Vec<u8>,
@@ -304,15 +347,10 @@ fn sse(body: Incoming) -> impl Stream<Item = Result<String, Failure>> {
                 if let Some(end) = state.buffer.windows(2).position(|pair| pair == b"\n\n") {
                     let block: Vec<u8> = state.buffer.drain(..end + 2).collect();
                     let block = String::from_utf8_lossy(&block);
-                    let data: Vec<&str> = block
-                        .lines()
-                        .filter_map(|line| line.strip_prefix("data:"))
-                        .map(|line| line.strip_prefix(' ').unwrap_or(line))
-                        .collect();
-                    if data.is_empty() {
+                    let Some(event) = ServerEvent::read(&block) else {
                         continue;
-                    }
-                    return Some((Ok(data.join("\n")), Some(state)));
+                    };
+                    return Some((Ok(event), Some(state)));
                 }
                 match state.body.frame().await {
                     None => return None,

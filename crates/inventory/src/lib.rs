@@ -11,6 +11,7 @@
 mod error;
 mod event;
 mod events;
+pub mod feed;
 mod inventory;
 mod resource;
 mod watch;

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use wright_fleet::{Fleet, FleetSettings};
-use wright_inventory::Inventory;
+use wright_inventory::{
+    Inventory,
+    feed::{self, Hub},
+};
 use wright_pki::Authority;
 use wright_store::SharedStore;
 use wright_workflow::Engine;
@@ -73,7 +76,10 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
     let authority = installation.authority.clone();
     let (terms, term) = watch::channel(None);
     let planning = Planning::new(store.clone(), term);
-    let (rooms, roll) = rooms(settings, &store, installation, &id, planning)?;
+    let (feed, reader) = Hub::open(store.clone(), feed::Settings::default())
+        .await
+        .map_err(doing("opening the feed"))?;
+    let (rooms, roll) = rooms(settings, &store, installation, &id, planning, feed)?;
     let member = Member {
         id: id.clone(),
         agents: settings.advertised(),
@@ -88,6 +94,10 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
 
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    let ends = shutdown.clone();
+    tasks.spawn(async move {
+        ends.run_until_cancelled(reader.run()).await;
+    });
     let roster: Arc<watch::Sender<Roster>> = Arc::default();
     let identity = authority
         .issue_server(&["localhost".to_owned()], &[settings.agents.ip()])
@@ -175,6 +185,7 @@ fn rooms(
     installation: Installation,
     id: &str,
     planning: Planning,
+    feed: Hub,
 ) -> Result<(Arc<Rooms>, Arc<Roll>), ServerError> {
     let own = settings.data.join("server");
     let inventory = Arc::new(Inventory::new(store.clone()));
@@ -224,6 +235,7 @@ fn rooms(
     let rooms = Rooms {
         store: store.clone(),
         inventory,
+        feed,
         engine,
         fleet,
         library,

@@ -9,6 +9,7 @@ mod roles;
 mod simulate;
 mod site;
 mod store;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,7 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
         Command::Instance(command) => instance::run(open()?, command).await,
         Command::Events { follow, lines } => inventory::events(open()?, follow, lines).await,
         Command::Get { kind, name } => inventory::get(open()?, &kind, name.as_deref()).await,
+        Command::Watch(watching) => watch::run(open()?, watching).await,
         Command::History { kind, name } => inventory::history(open()?, &kind, &name).await,
         _ => Err(Failure::usage("this command does not talk to a server")),
     }

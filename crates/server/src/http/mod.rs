@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod auth;
+mod feed;
 mod hosts;
 mod instances;
 mod inventory;
@@ -24,7 +25,7 @@ use futures::Stream;
 use serde::Serialize;
 use utoipa::OpenApi;
 use wright_fleet::Fleet;
-use wright_inventory::Inventory;
+use wright_inventory::{Inventory, feed::Hub};
 use wright_model::HostState;
 use wright_provision::Provider;
 use wright_store::SharedStore;
@@ -44,6 +45,8 @@ pub struct Rooms {
     pub store: SharedStore,
     /// The inventory.
     pub inventory: Arc<Inventory>,
+    /// Every change of its resources.
+    pub feed: Hub,
     /// The job engine.
     pub engine: Engine,
     /// The agents.
@@ -71,7 +74,7 @@ type Shared = State<Arc<Rooms>>;
         hosts::list, hosts::add, hosts::show, hosts::kill,
         packages::list, packages::push, packages::versions,
         instances::list, instances::operate, instances::logs, instances::forget,
-        inventory::list, inventory::show, inventory::history, inventory::events, inventory::watch_events,
+        inventory::list, inventory::show, inventory::history, inventory::events, inventory::watch_events, feed::watch,
     )
 )]
 struct Document;
@@ -117,6 +120,7 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/resources/{kind}/{name}/history", get(inventory::history))
         .route("/events", get(inventory::events))
         .route("/events/watch", get(inventory::watch_events))
+        .route("/watch", get(feed::watch))
         .route("/health", get(health))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY))

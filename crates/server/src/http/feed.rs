@@ -1,0 +1,187 @@
+//! Watching resources: server-sent events (WHATWG HTML, 9.2).
+
+use std::convert::Infallible;
+
+use axum::{
+    body::Body,
+    extract::{Query, State},
+    response::Response,
+};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::{Stream, stream};
+use http::{HeaderMap, HeaderValue, header};
+use serde::Deserialize;
+use wright_inventory::feed::{FeedError, News, Position, PositionError, Subscription, Watcher};
+
+use super::{Shared, answer::Refusal};
+
+/// What `EventSource` sends when it comes back: the id of the last event that it was given.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+impl From<FeedError> for Refusal {
+    fn from(error: FeedError) -> Self {
+        let detail = error.to_string();
+        match error {
+            FeedError::Expired { .. } => Refusal::new(410, "expired", "no longer kept", detail),
+            FeedError::Future { .. } => Refusal::new(400, "future", "not yet", detail),
+            FeedError::Store(_) => Refusal::internal(detail),
+            FeedError::Closed => Refusal::new(503, "closed", "the server ends", detail),
+        }
+    }
+}
+
+impl From<PositionError> for Refusal {
+    fn from(error: PositionError) -> Self {
+        Refusal::new(400, "position", "no position", error.to_string())
+    }
+}
+
+/// What to watch.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    #[serde(default)]
+    kind: String,
+    from: Option<String>,
+}
+
+/// Every change of resources, once and in order.
+///
+/// Events are `change` (position, revision, kind, name, what, fields, before, after), `bookmark`
+/// (nothing else concerns the watcher up to its position; one comes at once, then after some seconds
+/// without a change) and `expired` (what comes next is no longer kept: list again). The id of each is
+/// its position, to be sent as `Last-Event-ID`, or as `from`, to go on after it.
+#[utoipa::path(get, path = "/watch", params(
+    ("kind" = Option<String>, Query, description = "Kinds, with commas between; all where there is none."),
+    ("from" = Option<String>, Query, description = "Watch what comes after this revision or position; from now on where there is none."),
+    ("Last-Event-ID" = Option<String>, Header, description = "The same; it goes before `from`."),
+), responses(
+    (status = 200, description = "Server-sent events.", content_type = "text/event-stream"),
+    (status = 400, description = "No position, or one that has not happened.", body = serde_json::Value),
+    (status = 410, description = "What comes next is no longer kept.", body = serde_json::Value),
+))]
+pub async fn watch(
+    State(rooms): Shared,
+    Query(wanted): Query<Wanted>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let kinds = wanted.kind.split(',').map(str::trim);
+    let subscription = Subscription {
+        kinds: kinds
+            .filter(|kind| !kind.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        filter: None,
+        from: from(&headers, wanted.from.as_deref())?,
+    };
+    let watcher = rooms.feed.watch(subscription).await?;
+    let mut response = Response::new(Body::from_stream(frames(watcher)));
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("text/event-stream");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+fn from(headers: &HeaderMap, from: Option<&str>) -> Result<Option<Position>, Refusal> {
+    let last = headers.get(LAST_EVENT_ID);
+    let last = last.map(|last| String::from_utf8_lossy(last.as_bytes()));
+    let last = last.as_deref().filter(|last| !last.is_empty());
+    let told = last.or(from).map(str::parse::<Position>);
+    Ok(told.transpose()?)
+}
+
+fn frames(watcher: Watcher) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold(Some(watcher), async |watcher| {
+        let mut watcher = watcher?;
+        match watcher.next().await {
+            Ok(News::Change(told)) => {
+                let position = told.change.position;
+                Some((Ok(frame("change", position, &told.json())), Some(watcher)))
+            }
+            Ok(News::Bookmark(position)) => {
+                let text = serde_json::json!({ "position": position }).to_string();
+                let frame = frame("bookmark", position, text.as_bytes());
+                Some((Ok(frame), Some(watcher)))
+            }
+            Err(FeedError::Closed) => None,
+            Err(error) => {
+                let event = match &error {
+                    FeedError::Expired { .. } => "expired",
+                    _ => "failed",
+                };
+                let text = serde_json::json!({ "detail": error.to_string() }).to_string();
+                let frame = frame(event, watcher.position(), text.as_bytes());
+                Some((Ok(frame), None))
+            }
+        }
+    })
+}
+
+/// One event; its data is JSON on one line.
+fn frame(event: &str, position: Position, data: &[u8]) -> Bytes {
+    let head = format!("id: {position}\nevent: {event}\ndata: ");
+    let mut frame = BytesMut::with_capacity(head.len() + data.len() + 2);
+    frame.put_slice(head.as_bytes());
+    frame.put_slice(data);
+    frame.put_slice(b"\n\n");
+    frame.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use wright_inventory::{
+        Inventory,
+        feed::{Hub, Settings},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_event_has_the_id_by_which_its_reader_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file:{}", directory.path().display());
+        let store = wright_store::open(&url).await.unwrap();
+        let (hub, reader) = Hub::open(store.clone(), Settings::default()).await.unwrap();
+        let reader = tokio::spawn(reader.run());
+        let inventory = Inventory::new(store);
+        let before = hub.head();
+        let revision = inventory.put_as("host", "h1", "a\nb").await.unwrap();
+        let subscription = Subscription {
+            from: Some(Position::after(before)),
+            ..Subscription::kind("host")
+        };
+        let watcher = hub.watch(subscription).await.unwrap();
+        let mut frames = Box::pin(frames(watcher));
+        let frame = loop {
+            let frame = frames.next().await.unwrap().unwrap();
+            let frame = String::from_utf8(frame.to_vec()).unwrap();
+            if !frame.contains("event: bookmark") {
+                break frame;
+            }
+        };
+        let head = format!("id: {revision}\nevent: change\ndata: {{");
+        assert!(frame.starts_with(&head), "{frame}");
+        assert!(
+            frame.ends_with("}\n\n") && frame.lines().count() == 4,
+            "{frame}"
+        );
+        reader.abort();
+        while let Some(rest) = frames.next().await {
+            assert!(rest.unwrap().starts_with(b"id: "));
+        }
+    }
+
+    #[test]
+    fn the_last_event_goes_before_where_the_address_says_to_begin() {
+        let mut headers = HeaderMap::new();
+        assert!(from(&headers, None).unwrap().is_none());
+        assert_eq!(from(&headers, Some("7")).unwrap(), Some(Position::after(7)));
+        headers.insert(LAST_EVENT_ID, HeaderValue::from_static("9.2"));
+        let last = from(&headers, Some("7")).unwrap().unwrap();
+        assert_eq!(last.to_string(), "9.2");
+        headers.insert(LAST_EVENT_ID, HeaderValue::from_static("nonsense"));
+        assert!(from(&headers, None).is_err());
+    }
+}
