@@ -47,19 +47,26 @@ impl Results {
         self.added.notify_one();
     }
 
-    async fn next(&self) -> (String, TaskAnswer) {
-        loop {
-            let next = locked(&self.waiting).pop_front();
-            if let Some((key, answer)) = next {
-                let mut sent = locked(&self.sent);
-                while sent.front().is_some_and(|(at, ..)| at.elapsed() > RESEND) {
-                    sent.pop_front();
-                }
-                sent.push_back((Instant::now(), key.clone(), answer.clone()));
-                return (key, answer);
-            }
+    /// Returns when there is one to be sent.
+    async fn some(&self) {
+        while locked(&self.waiting).is_empty() {
             self.added.notified().await;
         }
+    }
+
+    /// Those that are to be sent, which they are from now on.
+    fn take(&self) -> Vec<TaskResult> {
+        let mut sent = locked(&self.sent);
+        while sent.front().is_some_and(|(at, ..)| at.elapsed() > RESEND) {
+            sent.pop_front();
+        }
+        let waiting = std::mem::take(&mut *locked(&self.waiting));
+        let taken = waiting.into_iter().map(|(key, answer)| {
+            let result = result(key.clone(), &answer);
+            sent.push_back((Instant::now(), key, answer));
+            result
+        });
+        taken.collect()
     }
 
     /// What was sent shortly before the line broke is to be sent again.
@@ -195,8 +202,12 @@ impl<E: Effects> Sessions<E> {
                         None => {}
                     }
                 }
-                (key, answer) = self.results.next() => {
-                    send(&outbox, from_agent::Message::Result(result(key, &answer))).await?;
+                () = self.results.some() => {
+                    // What ends at the same time goes into the same frame.
+                    tokio::task::yield_now().await;
+                    for result in self.results.take() {
+                        send(&outbox, from_agent::Message::Result(result)).await?;
+                    }
                 }
                 (changed, removed) = self.tasks.effects().changes() => {
                     send(&outbox, from_agent::Message::Report(report(&changed, &removed))).await?;

@@ -48,6 +48,7 @@ mod archive;
 mod error;
 mod event;
 mod fleet;
+mod orders;
 mod peer;
 mod relay;
 mod seat;

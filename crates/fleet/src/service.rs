@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::mpsc};
+use futures::{StreamExt as _, stream::BoxStream};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -23,6 +27,7 @@ use crate::{
     archive,
     error::ServeError,
     fleet::{Fleet, Shared},
+    orders::spoken,
     session,
 };
 
@@ -31,9 +36,6 @@ pub(crate) const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// How often a silent connection is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(10);
-
-/// Messages that may wait for an agent's connection; the rest waits in order behind them.
-const OUTBOX: usize = 16;
 
 /// Lets agents into the fleet until `shutdown`: TLS in both directions, clients known to
 /// `identity.ca` only. Sessions end with it; the agents come back to the next server.
@@ -97,7 +99,7 @@ impl Door {
 
 #[tonic::async_trait]
 impl Control for Door {
-    type SessionStream = ReceiverStream<Result<ToAgent, Status>>;
+    type SessionStream = BoxStream<'static, Result<ToAgent, Status>>;
     type ArchiveStream = ArchiveStream;
 
     async fn session(
@@ -105,16 +107,16 @@ impl Control for Door {
         request: Request<Streaming<FromAgent>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let host = self.admit(&request).await?;
-        let (stream, outbox) = mpsc::channel(OUTBOX);
+        let (begun, begins) = oneshot::channel();
         let (shared, shutdown) = (Arc::clone(&self.shared), self.shutdown.clone());
         tokio::spawn(session::hold(
             shared,
             host,
             request.into_inner(),
-            stream,
+            begun,
             shutdown,
         ));
-        Ok(Response::new(ReceiverStream::new(outbox)))
+        Ok(Response::new(spoken(begins).boxed()))
     }
 
     async fn archive(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -12,30 +12,28 @@ use tonic::{Status, Streaming};
 use wright_model::{InstanceId, InstanceStatus, Name};
 use wright_protocol::{
     Blame, Fault, TaskAnswer,
-    wire::{
-        self, FromAgent, Hello, ToAgent, Welcome, from_agent::Message as Said, to_agent::Message,
-    },
+    wire::{self, FromAgent, Hello, from_agent::Message as Said},
 };
 
 use crate::{
     event::FleetEvent,
     fleet::{Shared, State},
+    orders::Orders,
     seat::{self, Line},
-    table::Published,
 };
 
 /// Heartbeats that an agent may miss.
 const MISSED: u32 = 3;
 
-/// What an agent's stream is written to.
-pub(crate) type ToStream = mpsc::Sender<Result<ToAgent, Status>>;
+/// How a session begins: with what is then said to the agent, or with why there is none.
+pub(crate) type Begun = Result<Orders, Status>;
 
 /// Holds a session until the agent, a newer session or the server ends it.
 pub(crate) async fn hold(
     shared: Arc<Shared>,
     host: Name,
     mut said: Streaming<FromAgent>,
-    stream: ToStream,
+    begun: oneshot::Sender<Begun>,
     shutdown: CancellationToken,
 ) {
     let silence = shared.settings.heartbeat * MISSED;
@@ -44,9 +42,7 @@ pub(crate) async fn hold(
             message: Some(Said::Hello(hello)),
         }))) => hello,
         Ok(Ok(Some(_))) => {
-            let _ = stream
-                .send(Err(Status::invalid_argument("Hello was expected first")))
-                .await;
+            let _ = begun.send(Err(Status::invalid_argument("Hello was expected first")));
             return;
         }
         // It is gone, or never spoke.
@@ -61,16 +57,16 @@ pub(crate) async fn hold(
     if !shared.roster.is_known(&host).await {
         return shared.close(&host, number, "its host was given up");
     }
-    let heartbeat = shared.settings.heartbeat.as_millis();
-    let heartbeat_ms = u32::try_from(heartbeat).unwrap_or(u32::MAX);
-    let news = News {
-        table: shared.table.subscribe(),
-        servers: shared.servers.subscribe(),
-        orders: waiting,
-    };
+    // Ends what is said to the agent when this ends, and tells here when nobody reads that.
+    let (over, unread) = (CancellationToken::new(), CancellationToken::new());
+    let _over = over.clone().drop_guard();
+    let orders = Orders::new(&shared, held, waiting, over, unread.clone().drop_guard());
+    if begun.send(Ok(orders)).is_err() {
+        return shared.close(&host, number, "its connection was closed");
+    }
     let why = tokio::select! {
         why = listen(&shared, &host, number, &mut said, silence) => why,
-        () = speak(heartbeat_ms, held, news, &stream) => "its connection was closed".to_owned(),
+        () = unread.cancelled() => "its connection was closed".to_owned(),
         () = end.cancelled() => "a newer session took its place".to_owned(),
         () = shutdown.cancelled() => "the server ends".to_owned(),
     };
@@ -100,68 +96,6 @@ async fn listen(
             Err(_) => return format!("the agent said nothing for {silence:?}"),
         }
     }
-}
-
-/// What an agent is told as it comes.
-struct News {
-    table: watch::Receiver<Option<Arc<Published>>>,
-    servers: watch::Receiver<Arc<[String]>>,
-    orders: mpsc::UnboundedReceiver<Message>,
-}
-
-/// Welcomes the agent, tells it where else it may call, sends the newest table if it holds another
-/// than this revision, then passes orders and what is new on; ends when the agent's stream is gone.
-async fn speak(heartbeat_ms: u32, held: Option<u64>, mut news: News, stream: &ToStream) {
-    let servers = news.servers.borrow_and_update().clone();
-    let newest = news.table.borrow_and_update().clone();
-    let newest = newest.filter(|newest| Some(newest.revision()) != held);
-    let first = [
-        Some(Message::Welcome(Welcome { heartbeat_ms })),
-        (!servers.is_empty()).then(|| told(&servers)),
-        newest.map(|newest| Message::Table(newest.message())),
-    ];
-    for message in first.into_iter().flatten() {
-        if !say(stream, message).await {
-            return;
-        }
-    }
-    loop {
-        let message = tokio::select! {
-            order = news.orders.recv() => match order {
-                Some(order) => order,
-                None => return,
-            },
-            changed = news.table.changed() => {
-                let newest = news.table.borrow_and_update().clone();
-                match newest.filter(|_| changed.is_ok()) {
-                    Some(newest) => Message::Table(newest.message()),
-                    None => return,
-                }
-            }
-            changed = news.servers.changed() => match changed {
-                Ok(()) => told(&news.servers.borrow_and_update().clone()),
-                Err(_) => return,
-            },
-            () = stream.closed() => return,
-        };
-        if !say(stream, message).await {
-            return;
-        }
-    }
-}
-
-fn told(servers: &[String]) -> Message {
-    Message::Servers(wire::Servers {
-        urls: servers.to_vec(),
-    })
-}
-
-/// Whether the agent's stream still stands.
-async fn say(stream: &ToStream, message: Message) -> bool {
-    let message = ToAgent {
-        message: Some(message),
-    };
-    stream.send(Ok(message)).await.is_ok()
 }
 
 impl Shared {
