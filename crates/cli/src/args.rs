@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use wright_inventory::feed::Position;
 use wright_model::{Name, Operation};
 
 /// Stands up whole sites with one command, and runs them.
@@ -108,6 +109,9 @@ pub enum Command {
         after_help = "Examples:\n  wright watch host\n  wright watch host,rack -o json\n  wright watch instance --from 812"
     )]
     Watch(WatchArgs),
+    /// Changes that are posted to others: how far they are, what was given up, doing it again.
+    #[command(subcommand, after_help = "Example:\n  wright webhook list")]
+    Webhook(WebhookCommand),
     /// The history of a resource.
     #[command(after_help = "Example:\n  wright history host h3")]
     History { kind: Name, name: String },
@@ -128,7 +132,30 @@ pub struct WatchArgs {
     pub kinds: String,
     /// Begin after this revision (of a list, or as an earlier watch told) in place of now.
     #[arg(long)]
-    pub from: Option<String>,
+    pub from: Option<Position>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WebhookCommand {
+    /// All webhooks, how far each is and what its receiver does not take.
+    #[command(after_help = "Example:\n  wright webhook list")]
+    List,
+    /// Letters that were given up.
+    #[command(after_help = "Example:\n  wright webhook dead billing")]
+    Dead { webhook: String },
+    /// Post again: everything after a revision, or one dead letter.
+    #[command(
+        after_help = "Examples:\n  wright webhook replay billing --from 812\n  wright webhook replay billing --dead billing.812"
+    )]
+    Replay {
+        webhook: String,
+        /// Everything after this revision or position.
+        #[arg(long, required_unless_present = "dead", conflicts_with = "dead")]
+        from: Option<Position>,
+        /// The dead letter of this id.
+        #[arg(long)]
+        dead: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use wright_inventory::feed::Position;
 use wright_model::{Capacity, Digest, Host, InstanceRecord, InstanceStatus, Name, PackageId};
 use wright_site::{Bundle, Plan};
 use wright_workflow::{Decision, JobId};
@@ -145,6 +146,39 @@ pub struct StepAnswer {
     pub decision: Decision,
     /// Why.
     pub reason: String,
+}
+
+pub use crate::webhooks::{DeadLetter, Failing, Letter};
+
+/// A webhook, and how far it has come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WebhookView {
+    /// Its name.
+    pub name: String,
+    /// Where it is posted to.
+    pub url: String,
+    /// Of which kinds; none: of all.
+    pub kinds: Vec<String>,
+    /// Whether it is wanted now.
+    pub active: bool,
+    /// Everything up to here was delivered or is dead.
+    pub position: Position,
+    /// What its receiver does not take now.
+    pub failing: Option<Failing>,
+    /// Letters that were given up.
+    pub dead: usize,
+}
+
+/// `POST /webhooks/{name}/replay`: from a position, or a dead letter.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// Everything after this once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Position>,
+    /// The dead letter of this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<String>,
 }
 
 /// `GET /health`.

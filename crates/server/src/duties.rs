@@ -12,6 +12,7 @@ use crate::{
     members::{self, Leadership, Roster, Term},
     shelf::Roll,
     sweep, upkeep,
+    webhooks::{Pace, Webhooks},
 };
 
 /// What a server does in each of its terms.
@@ -53,6 +54,13 @@ impl Duties {
     async fn lead(&self, term: &Term, leadership: Leadership) {
         let rooms = &self.rooms;
         let (lost, losses) = mpsc::unbounded_channel();
+        let webhooks = Webhooks {
+            store: rooms.store.clone(),
+            inventory: rooms.inventory.clone(),
+            hub: rooms.feed.clone(),
+            pace: Pace::default(),
+            leads: leadership.guard.clone(),
+        };
         let hosts = Hosts {
             inventory: rooms.inventory.clone(),
             fleet: rooms.fleet.clone(),
@@ -71,6 +79,7 @@ impl Duties {
             sweep::run(rooms.store.clone(), rooms.engine.clone(), over.clone()),
             rooms.control.clone().run(losses, over.clone()),
             self.tell_departures(lost),
+            webhooks.run(over.clone()),
         );
     }
 

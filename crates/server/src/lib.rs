@@ -29,6 +29,7 @@ mod stop;
 mod sweep;
 mod upkeep;
 mod verbs;
+mod webhooks;
 
 pub use development::own_key;
 pub use run::run;

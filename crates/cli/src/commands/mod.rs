@@ -10,6 +10,7 @@ mod simulate;
 mod site;
 mod store;
 mod watch;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,7 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
         Command::Events { follow, lines } => inventory::events(open()?, follow, lines).await,
         Command::Get { kind, name } => inventory::get(open()?, &kind, name.as_deref()).await,
         Command::Watch(watching) => watch::run(open()?, watching).await,
+        Command::Webhook(command) => webhook::run(open()?, command).await,
         Command::History { kind, name } => inventory::history(open()?, &kind, &name).await,
         _ => Err(Failure::usage("this command does not talk to a server")),
     }

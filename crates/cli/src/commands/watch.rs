@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use serde_json::Value;
-use wright_inventory::feed::Position;
 
 use super::Context;
 use crate::{
@@ -23,14 +22,10 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 /// Prints changes until Ctrl-C, or until what comes next is no longer kept.
 pub async fn run(context: Context, watching: WatchArgs) -> Result<(), Failure> {
-    if let Some(from) = &watching.from {
-        let position = from.parse::<Position>();
-        position.map_err(|error| Failure::usage(error.to_string()))?;
-    }
     let mut follower = Follower {
         context,
         kinds: watching.kinds,
-        position: watching.from,
+        position: watching.from.map(|from| from.to_string()),
         wait: FIRST_WAIT,
     };
     loop {

@@ -138,6 +138,18 @@ impl Hub {
         Watcher::begin(self.shared.clone(), subscription).await
     }
 
+    /// Whether everything after a position can still be watched.
+    ///
+    /// # Errors
+    /// Where it cannot, or the store fails.
+    pub async fn is_kept(&self, position: Position) -> Result<(), FeedError> {
+        let subscription = Subscription {
+            from: Some(position),
+            ..Subscription::default()
+        };
+        self.watch(subscription).await.map(drop)
+    }
+
     /// The newest revision of which all watchers were told.
     pub fn head(&self) -> Revision {
         self.shared.head()

@@ -11,6 +11,7 @@ mod jobs;
 mod packages;
 mod sites;
 pub mod tls;
+mod webhooks;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -75,6 +76,7 @@ type Shared = State<Arc<Rooms>>;
         packages::list, packages::push, packages::versions,
         instances::list, instances::operate, instances::logs, instances::forget,
         inventory::list, inventory::show, inventory::history, inventory::events, inventory::watch_events, feed::watch,
+        webhooks::list, webhooks::dead, webhooks::replay,
     )
 )]
 struct Document;
@@ -121,6 +123,9 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/events", get(inventory::events))
         .route("/events/watch", get(inventory::watch_events))
         .route("/watch", get(feed::watch))
+        .route("/webhooks", get(webhooks::list))
+        .route("/webhooks/{name}/dead", get(webhooks::dead))
+        .route("/webhooks/{name}/replay", post(webhooks::replay))
         .route("/health", get(health))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY))
