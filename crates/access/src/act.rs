@@ -20,8 +20,9 @@ pub enum Act {
     Administer,
 }
 
-/// The kinds that decide what others may do, or what resources are: to write them is to administer.
-const DECISIVE: [&str; 8] = [
+/// The kinds that decide what others may do or are told, or what resources are: to write them is to
+/// administer.
+const DECISIVE: [&str; 9] = [
     "binding",
     "identity-provider",
     "kind",
@@ -30,6 +31,7 @@ const DECISIVE: [&str; 8] = [
     "team",
     "token",
     "user",
+    "webhook",
 ];
 
 impl Act {

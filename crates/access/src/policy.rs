@@ -103,7 +103,8 @@ impl Policy {
         self.roles.contains_key(name)
     }
 
-    /// What somebody is granted. A user who is disabled is granted nothing, and neither are his tokens.
+    /// What somebody is granted. A user who is disabled, or not there, is granted nothing, and neither
+    /// are his tokens.
     pub fn caller(&self, identity: &Identity) -> Caller {
         let user = identity.user.as_deref();
         let known = user.and_then(|user| self.users.get(user));
@@ -113,7 +114,7 @@ impl Policy {
             kinds: identity.scope.kinds.clone(),
             ..Caller::default()
         };
-        if known.is_some_and(|user| user.disabled) {
+        if user.is_some() && known.is_none_or(|user| user.disabled) {
             return caller;
         }
         if let Some(teams) = user.and_then(|user| self.teams_of.get(user)) {

@@ -33,6 +33,7 @@ fn policy() -> Policy {
         json!({ "role": "viewer", "users": ["ada", "eve"] }),
         json!({ "role": "developer", "teams": ["web"], "team": "web" }),
         json!({ "role": "clerk", "users": ["grace"] }),
+        json!({ "role": "viewer", "users": ["gone"] }),
         json!({ "role": "operator", "groups": ["ops"] }),
         json!({ "role": "broken", "users": ["mallory"] }),
         json!({ "role": "nobody-wrote-it", "users": ["mallory"] }),
@@ -41,6 +42,9 @@ fn policy() -> Policy {
     }
     let members = vec!["ada".to_owned()];
     sources.teams.insert("web".into(), Team { members });
+    for user in ["ada", "grace", "olga", "mallory"] {
+        sources.users.insert(user.into(), User::default());
+    }
     let disabled = User {
         disabled: true,
         ..User::default()
@@ -102,6 +106,7 @@ fn decisions_follow_the_table() {
         ),
         (in_group("sales"), Read, Target::new("job", "j"), Hidden),
         (Identity::user("eve"), Read, rack(&far), Hidden),
+        (Identity::user("gone"), Read, rack(&far), Hidden),
         (Identity::user("mallory"), Read, rack(&far), Hidden),
         (Identity::default(), Read, rack(&far), Hidden),
         (program(&["viewer"]), Read, rack(&far), Allowed),

@@ -5,7 +5,8 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 use wright_access::{
-    Act, Binding, Caller, Decision, Identity, Policy, Role, Rule, Scope, Sources, Target, allows,
+    Act, Binding, Caller, Decision, Identity, Policy, Role, Rule, Scope, Sources, Target, User,
+    allows,
 };
 
 const KINDS: [&str; 4] = ["*", "rack", "host", "audit"];
@@ -55,6 +56,7 @@ fn caller(rules: Vec<Rule>, team: Option<&str>, scope: Scope) -> Caller {
         team: team.map(str::to_owned),
         ..Binding::default()
     });
+    sources.users.insert("ada".to_owned(), User::default());
     let identity = Identity {
         scope,
         ..Identity::user("ada")

@@ -1,5 +1,9 @@
 //! The values of the HTTP API that are not nouns of a lower room.
 
+mod access;
+
+pub use access::*;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wright_inventory::feed::Position;

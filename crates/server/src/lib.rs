@@ -20,6 +20,7 @@ mod installation;
 mod library;
 mod members;
 mod records;
+mod rights;
 mod routing;
 mod run;
 mod secrets;

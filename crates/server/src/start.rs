@@ -23,7 +23,9 @@ use crate::{
     installation::{Installation, ServerId},
     library::Library,
     members::{self, Member, Membership, Planning, Roster},
-    records, routing,
+    records,
+    rights::Rights,
+    routing,
     shelf::{Roll, Shelf},
     verbs::{self, Hands},
 };
@@ -79,7 +81,7 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
     let (feed, reader) = Hub::open(store.clone(), feed::Settings::default())
         .await
         .map_err(doing("opening the feed"))?;
-    let (rooms, roll) = rooms(settings, &store, installation, &id, planning, feed)?;
+    let (rooms, roll) = rooms(settings, &store, installation, &id, planning, feed).await?;
     let member = Member {
         id: id.clone(),
         agents: settings.advertised(),
@@ -130,6 +132,7 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
         roster.clone(),
         shutdown.clone(),
     ));
+    tasks.spawn(rooms.rights.clone().follow(shutdown.clone()));
     let routing = routing::Routing {
         inventory: rooms.inventory.clone(),
         fleet: rooms.fleet.clone(),
@@ -155,7 +158,7 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
         shutdown.clone(),
     )?);
     let client = http::auth::ClientFile {
-        store,
+        tokens: rooms.rights.tokens.clone(),
         data: data.clone(),
         url: settings.api_url(),
         ca: authority.certificate().to_owned(),
@@ -179,7 +182,7 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
 }
 
 /// Makes the rooms; nothing runs yet.
-fn rooms(
+async fn rooms(
     settings: &Settings,
     store: &SharedStore,
     installation: Installation,
@@ -232,8 +235,12 @@ fn rooms(
         specs,
         planning,
     });
+    let rights = Rights::open(store, inventory.clone(), engine.clone())
+        .await
+        .map_err(doing("reading who may do what"))?;
     let rooms = Rooms {
         store: store.clone(),
+        rights: Arc::new(rights),
         inventory,
         feed,
         engine,

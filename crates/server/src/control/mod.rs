@@ -200,6 +200,14 @@ impl Control {
         })
     }
 
+    /// Which site the files are of.
+    ///
+    /// # Errors
+    /// Findings in the files.
+    pub async fn site_of(&self, bundle: &Bundle) -> Result<Name, ControlError> {
+        Ok(self.resolve(bundle).await?.site)
+    }
+
     /// Makes a plan's secrets, keeps what its steps ask for, and starts its job. The steps were taken
     /// out of the plan.
     async fn carry_out(

@@ -39,6 +39,16 @@ impl Refusal {
         Refusal(Box::new(problem))
     }
 
+    /// It is not known who asks.
+    pub fn unauthenticated(detail: &str) -> Self {
+        Self::new(401, "unauthenticated", "who asks is not known", detail)
+    }
+
+    /// Who asks may not.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(403, "forbidden", "not allowed", detail)
+    }
+
     /// Our own failure.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         Self::new(500, "internal", "the server failed", error.to_string())

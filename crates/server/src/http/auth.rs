@@ -1,55 +1,32 @@
-//! Who may call: bearer tokens (RFC 6750), of which the store keeps only the BLAKE3 hash.
+//! How clients on this machine find the server, and who they are: the token of `client.json`.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
-use http::header::AUTHORIZATION;
-use rand::RngExt as _;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wright_model::Digest;
-use wright_store::{Operation, SharedStore, StoreError};
+use wright_access::{ADMINISTRATOR, NewToken, TokenError, TokenSort, Tokens};
 
-use super::answer::Refusal;
 use crate::{api::ClientContext, members::Roster};
+
+/// The name of the token in `client.json`.
+const OPERATOR: &str = "operator";
 
 /// Who makes a request, for the audit trail.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Actor(pub String);
 
-fn token_key(token: &str) -> String {
-    format!("token/{}", Digest::of(token.as_bytes()))
-}
-
-/// Makes a token of 256 random bits for `actor`.
-///
-/// # Errors
-/// Where the store fails.
-pub async fn issue(store: &SharedStore, actor: &str) -> Result<String, StoreError> {
-    let bits: [u8; 32] = rand::rng().random();
-    let token = format!("wright_{}", Digest::from_bytes(bits));
-    let value = serde_json::to_vec(&Actor(actor.to_owned())).unwrap_or_default();
-    store
-        .commit(Vec::new(), vec![Operation::put(token_key(&token), value)])
-        .await?;
-    Ok(token)
-}
-
 /// The file `client.json` (mode 0600) of a data directory, by which clients know the servers.
 pub struct ClientFile {
-    /// Where tokens are.
-    pub store: SharedStore,
+    /// The tokens.
+    pub tokens: Tokens,
     /// The data directory.
     pub data: PathBuf,
     /// This server's own URL.
@@ -72,8 +49,8 @@ impl ClientFile {
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let token = match known {
-            Some(known) if is_valid(&self.store, &known.token).await? => known.token,
-            _ => issue(&self.store, "operator").await?,
+            Some(known) if self.is_valid(&known.token).await? => known.token,
+            _ => self.issue().await?,
         };
         let context = ClientContext {
             url: self.url.clone(),
@@ -83,6 +60,24 @@ impl ClientFile {
         };
         write_private(&file, &serde_json::to_vec_pretty(&context)?)?;
         Ok(())
+    }
+
+    async fn is_valid(&self, token: &str) -> Result<bool, TokenError> {
+        Ok(self.tokens.find(token, Timestamp::now()).await?.is_some())
+    }
+
+    /// A token that may do everything: who can read the file may.
+    async fn issue(&self) -> Result<String, TokenError> {
+        let new = NewToken {
+            name: OPERATOR.to_owned(),
+            roles: BTreeSet::from([ADMINISTRATOR.to_owned()]),
+            ..NewToken::default()
+        };
+        let issued = self
+            .tokens
+            .issue(new, TokenSort::Program, BTreeSet::new(), "server")
+            .await?;
+        Ok(issued.token)
     }
 
     /// Keeps it true of the members until `shutdown`.
@@ -108,10 +103,6 @@ impl ClientFile {
     }
 }
 
-async fn is_valid(store: &SharedStore, token: &str) -> Result<bool, StoreError> {
-    Ok(store.get(token_key(token).as_bytes()).await?.is_some())
-}
-
 fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = file.with_extension("partial");
     let mut out = fs::OpenOptions::new()
@@ -123,40 +114,4 @@ fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
     out.write_all(bytes)?;
     out.sync_all()?;
     fs::rename(partial, file)
-}
-
-/// Lets a request through only with a known token, and tells handlers whose it is.
-pub async fn require(
-    State(store): State<Arc<SharedStore>>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Refusal> {
-    let token = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    let Some(token) = token else {
-        return Err(Refusal::new(
-            401,
-            "unauthenticated",
-            "no token",
-            "send `Authorization: Bearer TOKEN`; the token is in client.json of the data directory",
-        ));
-    };
-    let entry = store
-        .get(token_key(token).as_bytes())
-        .await
-        .map_err(Refusal::internal)?;
-    let actor: Option<Actor> = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
-    let Some(actor) = actor else {
-        return Err(Refusal::new(
-            401,
-            "unauthenticated",
-            "unknown token",
-            "this token is not known here, or was withdrawn",
-        ));
-    };
-    request.extensions_mut().insert(actor);
-    Ok(next.run(request).await)
 }

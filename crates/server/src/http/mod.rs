@@ -2,29 +2,36 @@
 //! `/api/openapi.json`.
 
 pub mod answer;
+mod audit;
 pub mod auth;
+mod document;
 mod feed;
+pub mod gates;
 mod hosts;
 mod instances;
 mod inventory;
 mod jobs;
+mod login;
 mod packages;
 mod sites;
 pub mod tls;
+mod tokens;
+mod users;
 mod webhooks;
 
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, State},
     middleware,
     response::sse::{self, Sse},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use futures::Stream;
 use serde::Serialize;
 use utoipa::OpenApi;
+use wright_access::{Act, Decision, allows};
 use wright_fleet::Fleet;
 use wright_inventory::{Inventory, feed::Hub};
 use wright_model::HostState;
@@ -33,7 +40,14 @@ use wright_store::SharedStore;
 use wright_workflow::Engine;
 
 use self::answer::Refusal;
-use crate::{api::Health, control::Control, library::Library, records, shelf::Shelf};
+use crate::{
+    api::Health,
+    control::Control,
+    library::Library,
+    records::{self, kind},
+    rights::{Known, Rights},
+    shelf::Shelf,
+};
 
 /// The largest package archive that is taken, bytes.
 const MAX_ARCHIVE: usize = 2 << 30;
@@ -44,6 +58,8 @@ const MAX_BODY: usize = 64 << 20;
 pub struct Rooms {
     /// The store.
     pub store: SharedStore,
+    /// Who may do what.
+    pub rights: Arc<Rights>,
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// Every change of its resources.
@@ -69,6 +85,8 @@ type Shared = State<Arc<Rooms>>;
     info(title = "Sitewright", description = "Stands up whole sites and runs them. Errors are problem+json (RFC 9457); watches are server-sent events."),
     servers((url = "/api/v1")),
     paths(
+        login::login, login::logout, login::whoami, login::can,
+        tokens::list, tokens::add, tokens::revoke, users::add, users::change, users::password, audit::list,
         health, sites::plan, sites::up, sites::list, sites::status, sites::down, sites::causes, sites::explain, sites::report,
         jobs::list, jobs::show, jobs::watch, jobs::retry, jobs::cancel,
         jobs::pause, jobs::resume, jobs::skip, jobs::answer,
@@ -84,6 +102,16 @@ struct Document;
 /// The whole API.
 pub fn router(rooms: Arc<Rooms>) -> Router {
     let api = Router::new()
+        .route("/login", post(login::login))
+        .route("/logout", post(login::logout))
+        .route("/whoami", get(login::whoami))
+        .route("/can", get(login::can))
+        .route("/tokens", get(tokens::list).post(tokens::add))
+        .route("/tokens/{token}", delete(tokens::revoke))
+        .route("/users", post(users::add))
+        .route("/users/{user}", put(users::change))
+        .route("/users/{user}/password", put(users::password))
+        .route("/audit", get(audit::list))
         .route("/plans", post(sites::plan))
         .route("/sites", post(sites::up).get(sites::list))
         .route("/sites/{site}", get(sites::status))
@@ -129,13 +157,13 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/health", get(health))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(
-            Arc::new(rooms.store.clone()),
-            auth::require,
-        ))
+        .layer(middleware::from_fn_with_state(rooms.clone(), gates::pass))
         .with_state(rooms);
     Router::new()
-        .route("/api/openapi.json", get(async || Json(Document::openapi())))
+        .route(
+            "/api/openapi.json",
+            get(async || Json(&*document::DOCUMENT)),
+        )
         .nest("/api/v1", api)
         .fallback(nothing_here)
         .layer(middleware::map_response(answer::as_problem))
@@ -145,23 +173,32 @@ async fn nothing_here(uri: http::Uri) -> Refusal {
     Refusal::not_found(format!("{}; see /api/openapi.json", uri.path()))
 }
 
-/// Whether the server does its work.
+/// Whether the server does its work. Counted are the hosts that the caller may read.
 #[utoipa::path(get, path = "/health", responses((status = 200, description = "It does.", body = serde_json::Value)))]
-async fn health(State(rooms): Shared) -> Result<Json<Health>, Refusal> {
-    let hosts = records::hosts(&rooms.inventory)
+async fn health(
+    State(rooms): Shared,
+    Extension(known): Extension<Known>,
+) -> Result<Json<Health>, Refusal> {
+    let mut hosts = records::hosts(&rooms.inventory)
         .await
         .map_err(Refusal::internal)?;
-    let alive: Vec<_> = hosts
-        .iter()
-        .filter(|host| host.state != HostState::Dead)
-        .collect();
+    if !known.caller.may_all(Act::Read, kind::HOST) {
+        let subjects = rooms.rights.subjects(kind::HOST).await?;
+        hosts.retain(|host| {
+            let subject = subjects.get(host.name.as_str());
+            subject.is_some_and(|host| {
+                allows(&known.caller, Act::Read, &host.target()) == Decision::Allowed
+            })
+        });
+    }
+    hosts.retain(|host| host.state != HostState::Dead);
     Ok(Json(Health {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        hosts_connected: alive
+        hosts_connected: hosts
             .iter()
             .filter(|host| rooms.fleet.is_connected(host.name.as_str()))
             .count(),
-        hosts: alive.len(),
+        hosts: hosts.len(),
         resident_bytes: resident_bytes(),
     }))
 }

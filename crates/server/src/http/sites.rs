@@ -6,15 +6,17 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use wright_access::Act;
 use wright_model::Name;
 use wright_site::{Bundle, Causes, Explanation, Plan, SiteStatus};
 use wright_workflow::JobId;
 
-use super::{Shared, answer::Refusal, auth::Actor};
+use super::{Rooms, Shared, answer::Refusal, auth::Actor, gates::require};
 use crate::{
     api::{UpAnswer, UpRequest},
     control::ControlError,
     records::{SiteRecord, kind},
+    rights::Known,
 };
 
 impl From<ControlError> for Refusal {
@@ -52,9 +54,11 @@ fn yes() -> bool {
 #[utoipa::path(post, path = "/plans", params(("steps" = Option<bool>, Query)), request_body = serde_json::Value, responses((status = 200, description = "The plan.", body = serde_json::Value), (status = 422, description = "Findings.", body = serde_json::Value)))]
 pub async fn plan(
     State(rooms): Shared,
+    Extension(known): Extension<Known>,
     Query(detail): Query<Detail>,
     Json(bundle): Json<Bundle>,
 ) -> Result<Json<Plan>, Refusal> {
+    may_operate(&rooms, &known, &bundle).await?;
     let plan = rooms.control.plan(&bundle).await?;
     Ok(Json(match detail.steps {
         true => plan,
@@ -67,9 +71,27 @@ pub async fn plan(
 pub async fn up(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,
+    Extension(known): Extension<Known>,
     Json(request): Json<UpRequest>,
 ) -> Result<Json<UpAnswer>, Refusal> {
+    may_operate(&rooms, &known, &request.bundle).await?;
     Ok(Json(rooms.control.up(request, &actor.0).await?))
+}
+
+/// Which site it is, only its files say.
+async fn may_operate(rooms: &Rooms, known: &Known, bundle: &Bundle) -> Result<(), Refusal> {
+    if known.caller.may_all(Act::Operate, kind::SITE) {
+        return Ok(());
+    }
+    let site = rooms.control.site_of(bundle).await?;
+    require(
+        &rooms.rights,
+        known,
+        Act::Operate,
+        kind::SITE,
+        site.as_str(),
+    )
+    .await
 }
 
 /// Take a site down.

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 use wright_pki::Identity;
 
+use super::gates::Peer;
+
 /// A client that does not finish its handshake in this time is dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A client that does not send the next request's headers in this time is dropped.
@@ -56,9 +58,15 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection =
-                    connection(stream, acceptor.clone(), router.clone(), graceful.clone());
+            Ok((stream, peer)) => {
+                let peer = Peer(peer);
+                let connection = connection(
+                    stream,
+                    peer,
+                    acceptor.clone(),
+                    router.clone(),
+                    graceful.clone(),
+                );
                 tokio::spawn(connection);
             }
             Err(error) => {
@@ -74,6 +82,7 @@ pub async fn serve(
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     acceptor: TlsAcceptor,
     router: Router,
     graceful: Arc<GracefulShutdown>,
@@ -84,7 +93,8 @@ async fn connection(
         Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => return,
     };
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let mut router = router.clone();
         async move {
             Ok::<_, Infallible>(
