@@ -1,8 +1,14 @@
+use std::sync::Arc;
+
 use serde::{Serialize, de::DeserializeOwned};
 use wright_store::{Entry, Guard, Operation, Range, Revision, SharedStore};
 
 use crate::{
-    InventoryError, Past, Put, Resource, ResourceWatch, delete_operations, error::shape, resource,
+    InventoryError, Put, Resource, ResourceWatch, delete_operations, keys,
+    kinds::Kinds,
+    referrers::{Referrers, Scan},
+    resource,
+    sealer::Sealer,
 };
 
 /// How many entries are read at once.
@@ -12,6 +18,9 @@ const PAGE: usize = 1000;
 #[derive(Debug, Clone)]
 pub struct Inventory {
     pub(crate) store: SharedStore,
+    pub(crate) kinds: Arc<Kinds>,
+    pub(crate) sealer: Option<Arc<dyn Sealer>>,
+    pub(crate) referrers: Arc<dyn Referrers>,
 }
 
 /// Some resources of a kind.
@@ -28,7 +37,27 @@ pub struct ResourcePage {
 impl Inventory {
     /// Over this store.
     pub fn new(store: SharedStore) -> Self {
-        Inventory { store }
+        Inventory {
+            referrers: Arc::new(Scan::new(store.clone())),
+            store,
+            kinds: Arc::default(),
+            sealer: None,
+        }
+    }
+
+    /// With what seals secret fields; without it none can be written.
+    #[must_use]
+    pub fn sealed_by(self, sealer: Arc<dyn Sealer>) -> Self {
+        Inventory {
+            sealer: Some(sealer),
+            ..self
+        }
+    }
+
+    /// With what knows who refers to whom; without it, kinds are read through.
+    #[must_use]
+    pub fn asking(self, referrers: Arc<dyn Referrers>) -> Self {
+        Inventory { referrers, ..self }
     }
 
     /// One resource.
@@ -36,7 +65,7 @@ impl Inventory {
     /// # Errors
     /// Where the store fails.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Option<Resource>, InventoryError> {
-        let entry = self.store.get(resource::key(kind, name).as_bytes()).await?;
+        let entry = self.store.get(keys::key(kind, name).as_bytes()).await?;
         entry.as_ref().map(Resource::from_entry).transpose()
     }
 
@@ -49,7 +78,7 @@ impl Inventory {
         kind: &str,
         name: &str,
     ) -> Result<Option<T>, InventoryError> {
-        let entry = self.store.get(resource::key(kind, name).as_bytes()).await?;
+        let entry = self.store.get(keys::key(kind, name).as_bytes()).await?;
         entry.as_ref().map(resource::read_body).transpose()
     }
 
@@ -68,7 +97,7 @@ impl Inventory {
     /// Where the store fails.
     pub async fn snapshot(&self, kind: &str) -> Result<(Vec<Resource>, Revision), InventoryError> {
         let mut resources = Vec::new();
-        let range = resource::kind_range(kind);
+        let range = keys::kind_range(kind);
         let revision = self.read(range, |entry| resources.push(Resource::from_entry(&entry)));
         let revision = revision.await?;
         Ok((resources.into_iter().collect::<Result<_, _>>()?, revision))
@@ -86,9 +115,9 @@ impl Inventory {
         limit: usize,
         at: Option<Revision>,
     ) -> Result<ResourcePage, InventoryError> {
-        let mut range = resource::kind_range(kind);
+        let mut range = keys::kind_range(kind);
         if let Some(after) = after {
-            range.start = (resource::key(kind, after) + "\0").into();
+            range.start = (keys::key(kind, after) + "\0").into();
         }
         let page = self.store.range(range, limit, at).await?;
         let resources: Result<_, _> = page.entries.iter().map(Resource::from_entry).collect();
@@ -121,7 +150,7 @@ impl Inventory {
             let body = resource::read_body(&entry);
             named.push(body.map(|body| (resource::name_in(&entry.key), body)));
         };
-        self.read(resource::kind_range(kind), read).await?;
+        self.read(keys::kind_range(kind), read).await?;
         named.into_iter().collect()
     }
 
@@ -166,7 +195,7 @@ impl Inventory {
     /// # Errors
     /// Where the store fails.
     pub async fn delete(&self, kind: &str, name: &str) -> Result<(), InventoryError> {
-        let there = Guard::Exists(resource::key(kind, name).into());
+        let there = Guard::Exists(keys::key(kind, name).into());
         let operations = delete_operations(kind, name);
         match self.store.commit(vec![there], operations).await {
             Err(error) if error.is_refused() => Ok(()),
@@ -184,22 +213,9 @@ impl Inventory {
         name: &str,
         expected: Revision,
     ) -> Result<Revision, InventoryError> {
-        let guard = Guard::Modified(resource::key(kind, name).into(), expected);
+        let guard = Guard::Modified(keys::key(kind, name).into(), expected);
         let operations = delete_operations(kind, name);
         Ok(self.store.commit(vec![guard], operations).await?)
-    }
-
-    /// What a resource was, oldest first.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn history(&self, kind: &str, name: &str) -> Result<Vec<Past>, InventoryError> {
-        let entries = self.read_all(resource::history_range(kind, name)).await?;
-        let read = |entry: &Entry| {
-            serde_json::from_slice(&entry.value)
-                .map_err(shape(format!("the history of {kind}/{name}")))
-        };
-        entries.iter().map(read).collect()
     }
 
     /// Every change of a kind's resources after a revision.
@@ -212,7 +228,7 @@ impl Inventory {
         after: Revision,
     ) -> Result<ResourceWatch, InventoryError> {
         Ok(ResourceWatch::new(
-            self.store.watch(resource::kind_range(kind), after).await?,
+            self.store.watch(keys::kind_range(kind), after).await?,
         ))
     }
 
@@ -228,8 +244,8 @@ impl Inventory {
         after: Revision,
     ) -> Result<ResourceWatch, InventoryError> {
         let range = Range {
-            start: resource::kind_range(first).start,
-            end: resource::kind_range(last).end,
+            start: keys::kind_range(first).start,
+            end: keys::kind_range(last).end,
         };
         Ok(ResourceWatch::new(self.store.watch(range, after).await?))
     }

@@ -3,10 +3,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
-use uuid::Uuid;
-use wright_store::{Entry, Operation, Range, Revision};
+use wright_store::{Entry, Operation, Revision};
 
-use crate::{InventoryError, error::shape};
+use crate::{
+    InventoryError,
+    error::shape,
+    keys::{history_key, key, own_key},
+    kind::shipped,
+    record::{Owners, Record, Stored, Written},
+};
 
 /// A managed fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +25,9 @@ pub struct Resource {
     pub labels: BTreeMap<String, String>,
     /// The fact.
     pub body: Value,
+    /// Who applied which field (`field`, `field/key` or `labels:key`); empty where nobody applied any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: Owners,
     /// The store's revision that made it: another one after it was removed and made again.
     #[serde(default)]
     pub created: Revision,
@@ -28,36 +36,6 @@ pub struct Resource {
     pub revision: Revision,
     /// When it was last written.
     pub updated_at: Timestamp,
-}
-
-/// What a resource was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Past {
-    /// When it became so.
-    pub at: Timestamp,
-    /// The labels from then on.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// The body from then on; `None`: it was removed.
-    pub body: Option<Value>,
-}
-
-/// What is stored under a resource's key.
-#[derive(Debug, Serialize, Deserialize)]
-struct Stored<B> {
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    labels: BTreeMap<String, String>,
-    body: B,
-    updated_at: Timestamp,
-}
-
-/// A [`Past`] as it is written.
-#[derive(Debug, Serialize)]
-struct Written<'a> {
-    at: Timestamp,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    labels: &'a BTreeMap<String, String>,
-    body: &'a RawValue,
 }
 
 /// A resource's body, read from its entry without a look at what else is there.
@@ -87,6 +65,22 @@ impl Resource {
         serde_json::from_value(self.body).map_err(shape(format!("{}/{}", self.kind, self.name)))
     }
 
+    /// What the platform records, with what people say of it.
+    pub(crate) fn with(mut self, own: Record) -> Self {
+        for (key, value) in own.labels {
+            self.labels.entry(key).or_insert(value);
+        }
+        if let Value::Object(body) = &mut self.body {
+            for (field, value) in own.body {
+                body.entry(field).or_insert(value);
+            }
+        }
+        self.owners = own.owners;
+        self.revision = self.revision.max(own.modified);
+        self.updated_at = self.updated_at.max(own.updated_at);
+        self
+    }
+
     /// Reads a resource from its entry.
     pub(crate) fn from_entry(entry: &Entry) -> Result<Self, InventoryError> {
         let key = String::from_utf8_lossy(&entry.key).into_owned();
@@ -95,20 +89,46 @@ impl Resource {
         let mut parts = key.splitn(3, '/').skip(1);
         let mut part = || parts.next().unwrap_or_default().to_owned();
         let (kind, name) = (part(), part());
-        let Stored {
-            labels,
-            body,
-            updated_at,
-        } = stored;
         Ok(Resource {
             kind,
             name,
-            labels,
-            body,
+            labels: stored.labels,
+            body: stored.body,
+            owners: stored.owners,
             created: entry.created,
             revision: entry.modified,
-            updated_at,
+            updated_at: stored.updated_at,
         })
+    }
+}
+
+/// A resource out of what people say of it and what the platform records; what the platform says wins.
+pub(crate) fn whole(
+    kind: &str,
+    name: &str,
+    own: Option<Record>,
+    platform: Option<Record>,
+) -> Resource {
+    let (own, platform) = match (own, platform) {
+        (Some(own), Some(platform)) => (own, platform),
+        (one, other) => {
+            let record = one.or(other).unwrap_or_else(Record::empty);
+            return of_record(kind, name, record);
+        }
+    };
+    of_record(kind, name, platform).with(own)
+}
+
+fn of_record(kind: &str, name: &str, record: Record) -> Resource {
+    Resource {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        labels: record.labels,
+        body: Value::Object(record.body),
+        owners: record.owners,
+        created: record.created,
+        revision: record.modified,
+        updated_at: record.updated_at,
     }
 }
 
@@ -165,12 +185,16 @@ impl Put {
         let past = Written {
             at: now,
             labels: &self.labels,
-            body: &self.body,
+            body: Some(&self.body),
+            by: None,
+            own: false,
         };
         let past = serde_json::to_vec(&past).map_err(shape(what.clone()))?;
         let stored = Stored {
             labels: self.labels,
             body: self.body,
+            owners: Owners::new(),
+            pending: None,
             updated_at: now,
         };
         let stored = serde_json::to_vec(&stored).map_err(shape(what))?;
@@ -181,46 +205,34 @@ impl Put {
     }
 }
 
-/// The store operations that remove a resource and note it in its history. Guard them with
-/// [`resource_key`](crate::resource_key) where it may be gone already: else the history says twice
-/// that it was removed.
+/// The store operations that remove a resource of the platform and note it in its history. Guard them
+/// with [`resource_key`](crate::resource_key) where it may be gone already: else the history says
+/// twice that it was removed. What people said of it goes too, unless its kind may be declared.
 pub fn delete_operations(kind: &str, name: &str) -> Vec<Operation> {
-    let past = Past {
+    let past = Written {
         at: Timestamp::now(),
-        labels: BTreeMap::new(),
+        labels: &BTreeMap::new(),
         body: None,
+        by: None,
+        own: false,
     };
     // A time and nothing else: JSON cannot fail.
     let past = serde_json::to_vec(&past).unwrap_or_default();
-    vec![
+    let mut operations = vec![
         Operation::Delete(key(kind, name).into()),
         Operation::put(history_key(kind, name), past),
-    ]
+    ];
+    if shipped(kind).is_some_and(|kind| kind.platform && !kind.declarable) {
+        operations.push(Operation::Delete(own_key(kind, name).into()));
+    }
+    operations
 }
 
-fn check(part: &str) -> Result<(), InventoryError> {
+pub(crate) fn check(part: &str) -> Result<(), InventoryError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
     if (1..=200).contains(&part.len()) && part.chars().all(allowed) {
         Ok(())
     } else {
         Err(InventoryError::BadName(part.to_owned()))
     }
-}
-
-/// The store's key of a resource, for guards.
-pub fn key(kind: &str, name: &str) -> String {
-    format!("r/{kind}/{name}")
-}
-
-pub(crate) fn kind_range(kind: &str) -> Range {
-    Range::prefix(format!("r/{kind}/"))
-}
-
-/// Time-ordered, so that the history is read in order without knowing the commit's revision.
-fn history_key(kind: &str, name: &str) -> String {
-    format!("h/{kind}/{name}/{}", Uuid::now_v7())
-}
-
-pub(crate) fn history_range(kind: &str, name: &str) -> Range {
-    Range::prefix(format!("h/{kind}/{name}/"))
 }

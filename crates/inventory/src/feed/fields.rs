@@ -87,6 +87,7 @@ mod tests {
             name: "h1".to_owned(),
             labels: labels.iter().map(owned).collect(),
             body,
+            owners: crate::Owners::new(),
             created: 1,
             revision: 1,
             updated_at: Timestamp::UNIX_EPOCH,

@@ -1,0 +1,86 @@
+//! Reading resources as people see them: of the platform's, both parts in one.
+
+use wright_store::{Entry, Range, Revision};
+
+use crate::{
+    Inventory, InventoryError, Resource, ResourcePage, keys,
+    kind::is_platform,
+    record::Record,
+    resource::{self, name_in},
+};
+
+/// Reading.
+impl Inventory {
+    /// One resource, with what people say of it where it is the platform's.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn resource(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<Resource>, InventoryError> {
+        if !is_platform(kind) {
+            return self.get(kind, name).await;
+        }
+        let (own, platform) = self.parts(kind, name, true, false).await?;
+        if own.is_none() && platform.is_none() {
+            return Ok(None);
+        }
+        let record = |entry: Option<Entry>| entry.as_ref().map(Record::read).transpose();
+        Ok(Some(resource::whole(
+            kind,
+            name,
+            record(own)?,
+            record(platform)?,
+        )))
+    }
+
+    /// At most `limit` resources of a kind (0: all of them), by name, after the one of a name, as
+    /// [`Inventory::resource`]. Ask for the next page at the first one's revision.
+    ///
+    /// # Errors
+    /// Where the store fails, or the revision is no longer kept.
+    pub async fn resources(
+        &self,
+        kind: &str,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<ResourcePage, InventoryError> {
+        let mut page = self.list_page(kind, after, limit, at).await?;
+        if !is_platform(kind) {
+            return Ok(page);
+        }
+        let mut range = keys::written_range(kind);
+        if let Some(after) = after {
+            range.start = (keys::own_key(kind, after) + "\0").into();
+        }
+        let own = self.store.range(range, limit, Some(page.revision)).await?;
+        let mut merged = Vec::with_capacity(page.resources.len());
+        let mut platform = page.resources.into_iter().peekable();
+        for entry in &own.entries {
+            let (name, record) = (name_in(&entry.key), Record::read(entry)?);
+            merged.extend(std::iter::from_fn(|| {
+                platform.next_if(|one| one.name < name)
+            }));
+            match platform.next_if(|one| one.name == name) {
+                Some(found) => merged.push(found.with(record)),
+                None => merged.push(resource::whole(kind, &name, Some(record), None)),
+            }
+        }
+        merged.extend(platform);
+        page.more |= own.more;
+        if limit > 0 && merged.len() > limit {
+            merged.truncate(limit);
+            page.more = true;
+        }
+        page.resources = merged;
+        Ok(page)
+    }
+
+    /// Everything that resources are, for one who follows all of them: the range of the store's keys.
+    pub fn everything() -> Range {
+        keys::everything()
+    }
+}
