@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wright_inventory::feed::Position;
 use wright_model::{Capacity, Digest, Host, InstanceRecord, InstanceStatus, Name, PackageId};
-use wright_site::{Bundle, Plan};
+use wright_site::{Bundle, PlanSummary};
 use wright_workflow::{Decision, JobId};
 
 /// `client.json`: how a command line finds and trusts a server.
@@ -40,8 +40,8 @@ pub struct UpRequest {
 pub struct UpAnswer {
     /// The job; `None` where nothing is to be done.
     pub job: Option<JobId>,
-    /// What it does, without its steps: they are the job's.
-    pub plan: Plan,
+    /// What it does; its steps are the job's.
+    pub plan: PlanSummary,
 }
 
 /// A host with what its agent says.

@@ -16,7 +16,7 @@ use wright_workflow::Engine;
 
 use crate::{
     ServerError, Settings,
-    control::Control,
+    control::{Control, Drafts},
     development, doing,
     duties::Duties,
     http::{self, Rooms},
@@ -234,6 +234,7 @@ async fn rooms(
         fleet: fleet.clone(),
         specs,
         planning,
+        drafts: Drafts::default(),
     });
     let rights = Rights::open(store, inventory.clone(), engine.clone())
         .await

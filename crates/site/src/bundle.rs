@@ -7,9 +7,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use wright_model::Diagnostic;
+use wright_model::{Diagnostic, Name};
 
 use crate::input::{
+    glance,
     kinds::inner_path,
     yaml::{self, Document, Value},
 };
@@ -54,6 +55,15 @@ impl Bundle {
             }
         }
         found
+    }
+
+    /// The site that the files are of, as far as that can be told without a look at the others.
+    pub fn site(&self) -> Option<Name> {
+        let documents = yaml::parse(&self.root, self.files.get(&self.root)?).ok()?;
+        match &documents.first()?.root.get("site")?.value {
+            Value::Text(name) => name.parse().ok(),
+            _ => None,
+        }
     }
 
     /// The files that an entry of `baselines` names, in order: itself, or the YAML files of the
@@ -109,24 +119,6 @@ pub(crate) fn template_places(baseline: &str, template: &str) -> Vec<String> {
     let mut seen = BTreeSet::new();
     places.retain(|place| seen.insert(place.clone()));
     places
-}
-
-/// The templates that a baseline document names.
-fn templates_of(document: &Document) -> Vec<&str> {
-    let Some(config) = document.root.get("config") else {
-        return Vec::new();
-    };
-    let entries = match &config.value {
-        Value::List(items) => items.iter().collect(),
-        _ => vec![config],
-    };
-    let named = entries
-        .into_iter()
-        .filter_map(|entry| match &entry.get("template")?.value {
-            Value::Text(name) => Some(name.as_str()),
-            _ => None,
-        });
-    named.collect()
 }
 
 /// The baselines that a site document names.
@@ -187,10 +179,8 @@ pub fn collect(site: &Path) -> Result<Bundle, Vec<Diagnostic>> {
         .collect();
     for baseline in baselines {
         let text = reader.files.get(&baseline).cloned().unwrap_or_default();
-        for document in yaml::parse(&baseline, &text).unwrap_or_default() {
-            for template in templates_of(&document) {
-                reader.template(&baseline, template);
-            }
+        for template in glance::templates(&baseline, &text) {
+            reader.template(&baseline, &template);
         }
     }
     if reader.found.is_empty() {

@@ -1,18 +1,18 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wright_model::{Check, Diagnostic, Limits, Name, PackageId, Probe, Span};
 
 /// A site as its files ask for it, checked and complete: what [`crate::plan`] plans from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
     /// The site.
     pub site: Name,
     /// For templates.
     pub parameters: BTreeMap<String, Value>,
     /// Every app. Needs name apps of this map and have no cycle among those that gate.
-    pub apps: BTreeMap<Name, App>,
+    pub apps: BTreeMap<Name, Arc<App>>,
 }
 
 /// One app as the site asks for it.
@@ -128,7 +128,7 @@ impl App {
 impl Desired {
     /// Every secret that an app of the site asks for: app, name, length in characters.
     pub fn secrets(&self) -> Vec<(Name, Name, usize)> {
-        let of_app = |app: &App| {
+        let of_app = |app: &Arc<App>| {
             let wants = app.secrets.iter();
             let row = |(name, want): (&Name, &SecretWant)| {
                 (

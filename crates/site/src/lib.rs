@@ -25,7 +25,8 @@
 //!
 //! # Invariants
 //! - Pure: no I/O but [`bundle::collect`], no clock, no randomness.
-//! - The same input gives the byte-identical plan, in whatever order maps and lists of hosts come.
+//! - The same input gives the byte-identical plan, in whatever order maps and lists of hosts come,
+//!   with and without the pieces of an earlier one ([`Pieces`]).
 //! - Bad input is refused with its place, what was expected and what to do; several mistakes at
 //!   once where they do not hide each other.
 //! - A plan holds tokens for secrets, never secrets.
@@ -37,6 +38,7 @@ mod explain;
 pub mod graph;
 mod input;
 mod lint;
+mod pieces;
 mod plan;
 mod render;
 mod report;
@@ -47,13 +49,14 @@ pub use bundle::Bundle;
 pub use catalog::{Catalog, Offer};
 pub use desired::{App, Desired, FileTemplate, Need, Place, PortWant, SecretWant, Template};
 pub use explain::{
-    AppStatus, Causes, CommonCause, Explanation, InstanceView, Scene, SiteStatus, status,
+    AppStatus, Causes, CommonCause, Explanation, InstanceView, Scene, SiteStatus, Why, status,
 };
 pub use input::schema;
 pub use lint::{RULES, Rule, lint};
+pub use pieces::Pieces;
 pub use plan::{
-    Action, Label, Observed, Plan, Planned, PlannedApp, PlannedHost, apps, plan, plan_down,
-    without_host,
+    Action, Draft, Label, Observed, Plan, PlanSummary, Planned, PlannedApp, PlannedHost, Touched,
+    TouchedLayer, apps, draft, plan, plan_down, without_host,
 };
 pub use report::{AppTimeline, Bar, Report};
-pub use resolve::resolve;
+pub use resolve::{resolve, resolve_with};

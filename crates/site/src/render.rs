@@ -2,8 +2,9 @@
 //! tokens (see [`wright_model::token`]).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
 use minijinja::{
@@ -14,7 +15,10 @@ use minijinja::{
 use serde_json::{Map, Value as Json, json};
 use wright_model::{ConfigFile, Diagnostic, Name, token::Token};
 
-use crate::desired::{App, Desired, PortWant, Template};
+use crate::{
+    desired::{App, Desired, PortWant, Template},
+    pieces::{KnownApp, Parts, Pieces, digest_of},
+};
 
 /// Where one instance is: what templates may know of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -300,55 +304,68 @@ fn refusal(error: &minijinja::Error, template: &Template, instance: &str) -> Dia
 
 /// Renders every template with made-up addresses, so that mistakes are found before hosts are
 /// looked at.
-pub(crate) fn rehearse(desired: &Desired) -> Vec<Diagnostic> {
+pub(crate) fn rehearse(desired: &Desired, pieces: &mut Pieces) -> Result<(), Vec<Diagnostic>> {
     let Ok(host) = "host".parse::<Name>() else {
-        return Vec::new();
+        return Ok(());
     };
-    let slots = |app: &App| {
-        let names = app
-            .instance_names()
-            .filter_map(|(n, name)| Some((n, name.parse().ok()?)));
-        let slot = |(ordinal, name)| Slot {
+    let known = pieces.known(desired.apps.values());
+    let by_name: HashMap<&Name, &Arc<KnownApp>> =
+        known.iter().map(|known| (&known.app.name, known)).collect();
+    let needed = |known: &KnownApp| {
+        let needs = known.app.needs.iter();
+        needs
+            .filter_map(|need| by_name.get(&need.app).copied())
+            .collect::<Vec<_>>()
+    };
+    let site = digest_of(&(&desired.site, &desired.parameters));
+    let key = |known: &Arc<KnownApp>| {
+        let parts = Parts::of("rehearsed").digest(site).digest(known.whole);
+        let with = |parts: Parts, need: &Arc<KnownApp>| {
+            let parts = parts.text(need.app.name.as_str());
+            parts.digest(need.seen).digest(need.wants)
+        };
+        needed(known).into_iter().fold(parts, with).seal()
+    };
+    let done = pieces.rehearsed.all(&known, key, |known| {
+        let apps = needed(known).into_iter().chain([known]);
+        let topology: Topology = apps
+            .map(|known| (known.app.name.clone(), made_up(&known.app, &host)))
+            .collect();
+        rehearse_app(desired, &topology, &known.app)
+    });
+    done.map(drop)
+}
+
+fn rehearse_app(desired: &Desired, topology: &Topology, app: &App) -> Result<(), Vec<Diagnostic>> {
+    let renderer = Renderer::new(desired, topology, app)?;
+    let slots = topology.get(&app.name).into_iter().flatten();
+    // Ordinals beyond the second differ only in numbers.
+    for slot in slots.take(2) {
+        renderer.render(slot)?;
+    }
+    Ok(())
+}
+
+/// The instances of an app, all on one host.
+fn made_up(app: &App, host: &Name) -> Vec<Slot> {
+    let number = |port| match port {
+        PortWant::Fixed(number) => number,
+        PortWant::Auto => 20_000,
+    };
+    let ports = app.ports.iter();
+    let ports: BTreeMap<Name, u16> = ports
+        .map(|(name, port)| (name.clone(), number(*port)))
+        .collect();
+    let names = app
+        .instance_names()
+        .filter_map(|(ordinal, name)| Some((ordinal, name.parse().ok()?)));
+    names
+        .map(|(ordinal, name)| Slot {
             name,
             ordinal,
             host: host.clone(),
             address: Ipv4Addr::LOCALHOST.into(),
-            ports: app
-                .ports
-                .iter()
-                .map(|(name, port)| (name.clone(), made_up(*port)))
-                .collect(),
-        };
-        names.map(slot).collect::<Vec<_>>()
-    };
-    let topology: Topology = desired
-        .apps
-        .values()
-        .map(|app| (app.name.clone(), slots(app)))
-        .collect();
-    let mut found = Vec::new();
-    for (name, app) in &desired.apps {
-        let renderer = match Renderer::new(desired, &topology, app) {
-            Ok(renderer) => renderer,
-            Err(errors) => {
-                found.extend(errors);
-                continue;
-            }
-        };
-        // Ordinals beyond the second differ only in numbers.
-        for slot in topology.get(name).into_iter().flatten().take(2) {
-            if let Err(errors) = renderer.render(slot) {
-                found.extend(errors);
-                break;
-            }
-        }
-    }
-    found
-}
-
-fn made_up(port: PortWant) -> u16 {
-    match port {
-        PortWant::Fixed(number) => number,
-        PortWant::Auto => 20_000,
-    }
+            ports: ports.clone(),
+        })
+        .collect()
 }

@@ -43,14 +43,34 @@ fn a_first_build_creates_everything_and_gates_starts_on_readiness() {
 }
 
 #[test]
-fn a_need_that_does_not_gate_is_awaited_by_verify_only() {
+fn a_need_that_does_not_gate_is_not_awaited() {
     let text = SHOP.replace("env: {", "verify: [{ tcp: { port: http } }]\nenv: {");
     let plan = planned(&text, &observed(3));
     let ready = &step(&plan, "ready", "catalog-1").name;
-    assert!(!after(&plan, &step(&plan, "start", "web-1").name, ready));
     let verify = step(&plan, "verify", "web-1");
-    assert!(verify.needs.contains(ready));
+    assert!(!after(&plan, &step(&plan, "serve", "web-1").name, ready));
     assert_eq!(verify.input["checks"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn apps_that_need_each_other_are_updated_where_one_of_them_does_not_wait() {
+    let text = SHOP
+        .replace(
+            "needs: [postgres]",
+            "needs: [postgres, { app: web, gate: false }]",
+        )
+        .replace("{ app: catalog, gate: false }", "catalog")
+        .replace("page-size: 10", "page-size: 20");
+    let before = built(&text, 4);
+    let changed = text
+        .replace("page-size: 20", "page-size: 30")
+        .replace("env: {", "env: { MORE: \"1\", ");
+    let plan = planned(&changed, &before);
+    assert_eq!(
+        (verb(&plan, "catalog-2"), verb(&plan, "web-2")),
+        ("update", "update")
+    );
+    assert_eq!(lint(&plan), []);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use common::*;
 use proptest::prelude::*;
-use wright_site::{lint, plan, resolve};
+use wright_site::{Pieces, draft, lint, plan, resolve, resolve_with};
 
 const APPS: [&str; 6] = ["a", "b", "c", "cart", "web", "pricing"];
 
@@ -143,5 +143,59 @@ proptest! {
             serde_json::to_string(&one.ok()).unwrap(),
             serde_json::to_string(&two.ok()).unwrap()
         );
+    }
+
+    #[test]
+    fn what_is_kept_of_other_plans_changes_nothing(
+        sites in prop::collection::vec((random_site(), any::<bool>(), 3_u8..8), 2..5),
+    ) {
+        let mut pieces = Pieces::default();
+        let mut there = observed(8);
+        for (site, carried_out, hosts) in sites {
+            there.hosts = common::hosts(hosts);
+            let desired = resolve_with(&bundle(&text(&site)), &offers(), &mut pieces).unwrap();
+            prop_assert_eq!(&desired, &desired_of(&site));
+            let alone = plan(&desired, &there, 1);
+            let kept = draft(&desired, &there, 1, &mut pieces);
+            prop_assert_eq!(alone.as_ref().err(), kept.as_ref().err());
+            let (Ok(alone), Ok(kept)) = (alone, kept) else {
+                continue;
+            };
+            let said = |found: Vec<wright_model::Diagnostic>| {
+                let said = found.iter().map(ToString::to_string);
+                said.collect::<std::collections::BTreeSet<_>>()
+            };
+            prop_assert_eq!(said(kept.lint()), said(lint(&alone)));
+            prop_assert_eq!(kept.summary(), alone.summary());
+            prop_assert_eq!(
+                serde_json::to_string(&kept.whole()).unwrap(),
+                serde_json::to_string(&alone).unwrap()
+            );
+            prop_assert_eq!(alone.step_count, alone.steps.len());
+            if carried_out {
+                there = carry_out(&alone, &there);
+            }
+        }
+    }
+
+    #[test]
+    fn the_critical_path_is_a_longest_chain_of_steps(
+        old in random_site(), new in random_site(), hosts in 4_u8..8, built in any::<bool>(),
+    ) {
+        let mut before = observed(hosts);
+        if built && let Ok(plan) = plan(&desired_of(&old), &before, 1) {
+            before = carry_out(&plan, &before);
+        }
+        let plan = plan(&desired_of(&new), &before, 2);
+        prop_assume!(plan.is_ok());
+        let plan = plan.unwrap();
+        let (_, longest) = wright_workflow::expected_critical_path(&plan.steps);
+        prop_assert_eq!(plan.expected_ms, longest);
+        let step = |name: &String| plan.steps.iter().find(|step| step.name == *name).unwrap();
+        let path: Vec<_> = plan.critical_path.iter().map(step).collect();
+        prop_assert_eq!(path.iter().map(|step| step.expected_ms).sum::<u64>(), longest);
+        for pair in path.windows(2) {
+            prop_assert!(pair[1].needs.contains(&pair[0].name), "{:?}", plan.critical_path);
+        }
     }
 }

@@ -9,7 +9,7 @@ use common::*;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use wright_model::{Host, InstanceId, InstanceRecord, InstanceStatus, Name, Phase};
-use wright_site::{Causes, Explanation, Label, Plan, Report, Scene, graph, status};
+use wright_site::{Causes, Explanation, Label, Plan, Report, Scene, Why, graph, status};
 use wright_workflow::{
     JobId, JobOutline, JobState, JobSummary, JobView, StepError, StepRecord, StepState,
 };
@@ -200,22 +200,22 @@ fn what_waits_is_explained_by_what_it_waits_for_and_why() {
             .find(|e| e.instance.as_str() == instance)
             .unwrap()
     };
-    assert_eq!(of("postgres-1").cause, "it is starting since 01:02:03");
-    assert_eq!(of("catalog-1").since, configured);
+    assert_eq!(of("postgres-1").why.cause, "it is starting since 01:02:03");
+    assert_eq!(of("catalog-1").why.since, configured);
     assert_eq!(
-        of("catalog-1").cause,
+        of("catalog-1").why.cause,
         format!(
             "waits for postgres-1 since {} (starting since 01:02:03) because connection refused",
             configured.unwrap().strftime("%H:%M:%S")
         )
     );
     assert_eq!(
-        of("catalog-1").help,
+        of("catalog-1").why.help,
         "see why postgres-1 is not ready: wright site explain shop postgres-1"
     );
     let tree = status(
         &name("shop"),
-        Some(&view),
+        Some(&JobOutline::of(&view)),
         &BTreeMap::new(),
         &statuses,
         &hosts(3),
@@ -238,7 +238,7 @@ fn a_step_that_failed_names_its_error() {
     let all = explained(Some(&view), &BTreeMap::new(), &none, &hosts(3));
     let web = all.iter().find(|e| e.instance.as_str() == "web-1").unwrap();
     assert_eq!(
-        (web.cause.as_str(), web.last_error.as_str()),
+        (web.why.cause.as_str(), web.why.last_error.as_str()),
         ("start failed for good", "bin/web: not found")
     );
 }
@@ -274,6 +274,36 @@ fn a_site_whose_instances_are_ready_is_healthy_and_needs_no_explanation() {
     assert_eq!(explained(None, &built.records, &statuses, &built.hosts), []);
 }
 
+#[test]
+fn a_site_whose_build_was_cancelled_half_way_is_incomplete() {
+    let built = built(SHOP, 3);
+    let plan = planned(SHOP, &observed(3));
+    let mut view = job(&plan, JobState::Cancelled);
+    for record in &mut view.steps {
+        record.state = StepState::Succeeded;
+    }
+    record(&mut view, "serve", "web-2").state = StepState::Undone;
+    let of = |records: &BTreeMap<Name, InstanceRecord>| {
+        let job = JobOutline::of(&view);
+        status(
+            &name("shop"),
+            Some(&job),
+            records,
+            &BTreeMap::new(),
+            &built.hosts,
+        )
+        .state
+    };
+    let mut half = built.records.clone();
+    half.remove("web-2");
+    assert_eq!(of(&half), "incomplete");
+    assert_eq!(
+        of(&built.records),
+        "degraded",
+        "what was updated serves as before"
+    );
+}
+
 fn state(of: u8) -> StepState {
     use StepState::*;
     let all = [
@@ -300,7 +330,7 @@ proptest! {
         }
         let records = if recorded { built(SHOP, 3).records } else { BTreeMap::new() };
         let all = explained(Some(&view), &records, &BTreeMap::new(), &hosts(3));
-        prop_assert!(all.iter().all(|told| !told.cause.is_empty()));
+        prop_assert!(all.iter().all(|told| !told.why.cause.is_empty()));
     }
 }
 
@@ -310,13 +340,14 @@ fn what_has_one_cause_is_told_once_with_the_longest_time() {
         let since = at(since * 1000);
         Explanation {
             instance: name(&instance),
-            cause: format!(
-                "waits for {cause} since {} (down)",
-                since.strftime("%H:%M:%S")
-            ),
-            since: Some(since),
-            last_error: String::new(),
-            help: String::new(),
+            why: Why {
+                cause: format!(
+                    "waits for {cause} since {} (down)",
+                    since.strftime("%H:%M:%S")
+                ),
+                since: Some(since),
+                ..Why::default()
+            },
         }
     };
     let many = (0..5_000).map(|n| told(format!("web-{n:04}"), "db-1", 9_000 - n));
@@ -326,6 +357,6 @@ fn what_has_one_cause_is_told_once_with_the_longest_time() {
     assert_eq!((causes.more_causes, causes.more_instances), (11, 11));
     let first = &causes.causes[0];
     assert_eq!((first.instances, first.first.len()), (5_000, 5));
-    assert_eq!(first.cause, "waits for db-1 since 01:06:41 (down)");
+    assert_eq!(first.why.cause, "waits for db-1 since 01:06:41 (down)");
     assert_eq!(first.first[0], name("web-0000"));
 }

@@ -1,12 +1,15 @@
 //! `wright site …`
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use console::style;
 use serde::Deserialize;
 use wright_model::{Name, Phase};
 use wright_server::api::{UpAnswer, UpRequest};
-use wright_site::{Action, Bundle, Causes, Explanation, Label, Plan, Report, SiteStatus};
+use wright_site::{
+    Action, Bundle, Causes, Explanation, Label, Plan, PlanSummary, Report, SiteStatus, Touched,
+    TouchedLayer, Why,
+};
 use wright_workflow::JobId;
 
 use super::{Context, confirm, job};
@@ -51,10 +54,7 @@ pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> 
             let told: Option<Explanation> = context.client.get(&path).await?;
             output::print(context.format, &told, |told| match told {
                 None => format!("{instance} runs and is ready"),
-                Some(told) => {
-                    let (error, help) = (&told.last_error, &told.help);
-                    explanation(instance.as_str(), &told.cause, error, help)
-                }
+                Some(told) => explanation(instance.as_str(), &told.why),
             })
         }
         SiteCommand::Report { site, html } => {
@@ -67,8 +67,8 @@ pub async fn run(context: Context, command: SiteCommand) -> Result<(), Failure> 
     }
 }
 
-/// A plan without its steps.
-const BRIEF: &str = "/plans?steps=false";
+/// A plan as people are shown it.
+const BRIEF: &str = "/plans?summary=true";
 
 fn collect(file: &Path) -> Result<Bundle, Failure> {
     wright_site::bundle::collect(file).map_err(|findings| {
@@ -82,11 +82,8 @@ fn collect(file: &Path) -> Result<Bundle, Failure> {
 
 async fn plan(context: &Context, file: &Path, graph: Option<GraphFormat>) -> Result<(), Failure> {
     let bundle = collect(file)?;
-    // Only programs look at every step.
-    let whole = graph.is_none() && context.format != Format::Table;
-    let path = if whole { "/plans" } else { BRIEF };
-    let plan: Plan = context.client.post(path, &bundle).await?;
     if let Some(format) = graph {
+        let plan: Plan = context.client.post("/plans?steps=false", &bundle).await?;
         let topology = &plan.topology;
         output::say(&match format {
             GraphFormat::Svg => topology.svg(),
@@ -95,40 +92,28 @@ async fn plan(context: &Context, file: &Path, graph: Option<GraphFormat>) -> Res
         });
         return Ok(());
     }
+    // Only programs look at every step.
+    if context.format != Format::Table {
+        let plan: Plan = context.client.post("/plans", &bundle).await?;
+        return output::print(context.format, &plan, |plan| shown(&plan.summary()));
+    }
+    let plan: PlanSummary = context.client.post(BRIEF, &bundle).await?;
     output::print(context.format, &plan, shown)
 }
 
-/// What a plan would do, for people.
-fn shown(plan: &Plan) -> String {
-    let mut counts = [0_usize; 5];
-    let mut rows = Vec::new();
-    for (name, planned) in &plan.instances {
-        let (slot, word, why) = match &planned.action {
-            Action::Create => (0, "create", String::new()),
-            Action::Update { why } => (1, "change", why.join(", ")),
-            Action::Move { from } => (2, "move", format!("from {from}")),
-            Action::Remove => (3, "remove", String::new()),
-            Action::Keep => (4, "leave", String::new()),
-        };
-        counts[slot] += 1;
-        if slot < 4 {
-            let spec = &planned.spec;
-            let place = format!("{} {}", spec.host, spec.address);
-            rows.push((
-                planned.layer,
-                [
-                    planned.layer.to_string(),
-                    word.to_string(),
-                    name.to_string(),
-                    spec.package.to_string(),
-                    place,
-                    why,
-                ],
-            ));
-        }
+/// What is done, for people.
+fn word(action: &str) -> &str {
+    match action {
+        "update" => "change",
+        "keep" => "leave",
+        action => action,
     }
-    rows.sort_by_key(|(layer, _)| *layer);
-    let [create, change, moved, remove, keep] = counts;
+}
+
+/// What a plan would do, for people.
+fn shown(plan: &PlanSummary) -> String {
+    let [create, change, moved, remove, keep] =
+        ["create", "update", "move", "remove", "keep"].map(|action| plan.count(action));
     let mut text = format!(
         "site {}: {create} to create, {change} to change, {moved} to move, {remove} to remove, {keep} left as they are",
         style(&plan.site).bold()
@@ -136,7 +121,7 @@ fn shown(plan: &Plan) -> String {
     if plan.step_count == 0 {
         text.push_str("\nnothing is to be done: the site is what its files say");
     } else {
-        text.push_str(&steps(plan, rows));
+        text.push_str(&steps(plan));
     }
     for warning in &plan.warnings {
         text.push_str(&format!("\n{} {warning}", style("warning:").yellow()));
@@ -144,17 +129,14 @@ fn shown(plan: &Plan) -> String {
     text
 }
 
-/// Instances of a plan that are listed one by one; of more, only how many there are of each sort.
-const LISTED: usize = 200;
-
 /// The instances that are touched, and the way there.
-fn steps(plan: &Plan, rows: Vec<(u32, [String; 6])>) -> String {
+fn steps(plan: &PlanSummary) -> String {
     let mut text = String::from("\n\n");
-    text.push_str(&if rows.len() > LISTED {
-        by_layer(&rows)
+    text.push_str(&if plan.touched.is_empty() {
+        by_layer(plan)
     } else {
         let head = ["LAYER", "ACTION", "INSTANCE", "PACKAGE", "HOST", "WHY"];
-        output::table(head, rows.into_iter().map(|(_, row)| row))
+        output::table(head, plan.touched.iter().map(row))
     });
     text.push_str(&format!(
         "\n\n{} steps; expected critical path {:.1} s:\n  {}",
@@ -165,25 +147,35 @@ fn steps(plan: &Plan, rows: Vec<(u32, [String; 6])>) -> String {
     text
 }
 
+fn row(touched: &Touched) -> [String; 6] {
+    let why = match &touched.action {
+        Action::Update { why } => why.join(", "),
+        Action::Move { from } => format!("from {from}"),
+        Action::Create | Action::Remove | Action::Keep => String::new(),
+    };
+    [
+        touched.layer.to_string(),
+        word(touched.action.verb()).to_owned(),
+        touched.instance.to_string(),
+        touched.package.clone(),
+        format!("{} {}", touched.host, touched.address),
+        why,
+    ]
+}
+
 /// How many instances of each layer are touched, and how; which they are is in `-o json`.
-fn by_layer(rows: &[(u32, [String; 6])]) -> String {
-    let mut counts: BTreeMap<(u32, &str), (usize, &str)> = BTreeMap::new();
-    for (layer, [_, action, instance, ..]) in rows {
-        let known = counts.entry((*layer, action)).or_insert((0, instance));
-        known.0 += 1;
-    }
-    let line = |((layer, action), (count, first)): ((u32, &str), (usize, &str))| {
-        let count = count.to_string();
+fn by_layer(plan: &PlanSummary) -> String {
+    let line = |layer: &TouchedLayer| {
         [
-            layer.to_string(),
-            action.to_owned(),
-            count,
-            format!("{first}, …"),
+            layer.layer.to_string(),
+            word(&layer.action).to_owned(),
+            layer.instances.to_string(),
+            format!("{}, …", layer.such_as),
         ]
     };
     let table = output::table(
         ["LAYER", "ACTION", "INSTANCES", "SUCH AS"],
-        counts.into_iter().map(line),
+        plan.layers.iter().map(line),
     );
     format!("{table}\n\nevery one of them: wright site plan FILE -o json")
 }
@@ -215,7 +207,7 @@ async fn up(
     let shown_plan = if yes {
         None
     } else {
-        let plan: Plan = context.client.post(BRIEF, &bundle).await?;
+        let plan: PlanSummary = context.client.post(BRIEF, &bundle).await?;
         output::say(&shown(&plan));
         if plan.step_count == 0 {
             return Ok(());
@@ -404,7 +396,7 @@ fn explained(told: &Causes, state: &str) -> String {
                 let more = common.instances - names.len();
                 who = format!("{who} and {more} more ({} instances)", common.instances);
             }
-            explanation(&who, &common.cause, &common.last_error, &common.help)
+            explanation(&who, &common.why)
         })
         .collect();
     if told.more_causes > 0 {
@@ -416,13 +408,13 @@ fn explained(told: &Causes, state: &str) -> String {
     lines.join("\n")
 }
 
-fn explanation(who: &str, cause: &str, last_error: &str, help: &str) -> String {
-    let mut text = format!("{}: {cause}", style(who).bold());
-    if !last_error.is_empty() {
-        text.push_str(&format!("\n  last error: {last_error}"));
+fn explanation(who: &str, why: &Why) -> String {
+    let mut text = format!("{}: {}", style(who).bold(), why.cause);
+    if !why.last_error.is_empty() {
+        text.push_str(&format!("\n  last error: {}", why.last_error));
     }
-    if !help.is_empty() {
-        text.push_str(&format!("\n  would help: {help}"));
+    if !why.help.is_empty() {
+        text.push_str(&format!("\n  would help: {}", why.help));
     }
     text
 }

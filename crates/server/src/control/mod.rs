@@ -1,5 +1,6 @@
 //! Site control: from files to a plan to a job, and what happens when the world changes under it.
 
+mod drafts;
 mod end;
 mod error;
 mod repair;
@@ -11,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use wright_fleet::Fleet;
 use wright_inventory::{Event, Inventory};
 use wright_model::{Digest, HostState, InstanceRecord, Name};
-use wright_site::{Bundle, Desired, Observed, Plan, PlannedApp};
+use wright_site::{Bundle, Desired, Draft, Observed, Plan, PlanSummary, PlannedApp};
 use wright_store::SharedStore;
-use wright_workflow::{Engine, JobError, JobFilter, JobId, JobSpec, JobSummary, Step};
+use wright_workflow::{Engine, JobError, JobFilter, JobId, JobSpec, JobSummary};
 
-use self::error::findings;
-pub use self::{end::Lost, error::ControlError};
+pub use self::{drafts::Drafts, end::Lost, error::ControlError};
+use self::{drafts::Kept, error::findings};
 use crate::{
     api::{UpAnswer, UpRequest},
     library::Library,
@@ -42,6 +43,8 @@ pub struct Control {
     pub specs: Arc<Specs>,
     /// One plan at a time goes from observation to job, so that no two take the same port.
     pub planning: Planning,
+    /// What is kept of the last plans.
+    pub drafts: Drafts,
 }
 
 /// What the planner needs to make a job's plan anew.
@@ -61,50 +64,66 @@ const SITE_DOWN: &str = "site-down";
 /// What a plan is carried out as.
 struct Work<'a> {
     bundle: &'a Bundle,
-    before: BTreeMap<Name, InstanceRecord>,
     kind: &'a str,
     title: String,
     actor: &'a str,
 }
 impl Control {
-    /// What `up` would do now. Changes nothing.
+    /// What `up` would do now, with every step. Changes nothing.
     ///
     /// # Errors
     /// Findings in the files, or what cannot be placed.
     pub async fn plan(&self, bundle: &Bundle) -> Result<Plan, ControlError> {
-        let desired = self.resolve(bundle).await?;
-        Ok(self.plan_now(&desired).await?.0)
+        self.look(bundle, |draft: &Draft<'_>| draft.whole()).await
     }
 
-    async fn plan_now(
+    /// What `up` would do now, as people are shown it. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`Control::plan`].
+    pub async fn preview(&self, bundle: &Bundle) -> Result<PlanSummary, ControlError> {
+        self.look(bundle, |draft: &Draft<'_>| draft.summary()).await
+    }
+
+    async fn look<T>(
         &self,
-        desired: &Desired,
-    ) -> Result<(Plan, BTreeMap<Name, InstanceRecord>), ControlError> {
+        bundle: &Bundle,
+        look: impl FnOnce(&Draft<'_>) -> T,
+    ) -> Result<T, ControlError> {
+        let mut kept = self.drafts.of(bundle);
+        let desired = self.resolve(bundle, &mut kept).await?;
         let observed = self.observe(&desired.site).await?;
-        let before = observed.records.clone();
-        let plan = self.checked_plan(desired, &observed).await?;
-        Ok((plan, before))
+        let draft = self.draft(&desired, &observed, &mut kept).await?;
+        Ok(tokio::task::block_in_place(|| look(&draft)))
     }
 
-    async fn resolve(&self, bundle: &Bundle) -> Result<Desired, ControlError> {
+    async fn resolve(&self, bundle: &Bundle, kept: &mut Kept<'_>) -> Result<Desired, ControlError> {
         let shelf = self.library.shelf().await?;
-        wright_site::resolve(bundle, &shelf).map_err(findings("the site's files are not right"))
+        let pieces = &mut kept.pieces;
+        tokio::task::block_in_place(|| wright_site::resolve_with(bundle, &shelf, pieces))
+            .map_err(findings("the site's files are not right"))
     }
 
-    async fn checked_plan(
+    /// A plan that breaks no invariant.
+    async fn draft<'a>(
         &self,
-        desired: &Desired,
-        observed: &Observed,
-    ) -> Result<Plan, ControlError> {
+        desired: &'a Desired,
+        observed: &'a Observed,
+        kept: &mut Kept<'_>,
+    ) -> Result<Draft<'a>, ControlError> {
         let parent = records::site(&self.inventory, &desired.site)
             .await?
             .map_or(0, |site| site.plan);
-        // Seconds for a large site: what else this thread has to do goes to others meanwhile.
-        let plan = tokio::task::block_in_place(|| wright_site::plan(desired, observed, parent))
-            .map_err(findings(format!("site {} cannot be planned", desired.site)))?;
-        let broken = tokio::task::block_in_place(|| wright_site::lint(&plan));
+        let pieces = &mut kept.pieces;
+        // A second for a large site: what else this thread has to do goes to others meanwhile.
+        let (draft, broken) = tokio::task::block_in_place(|| {
+            let draft = wright_site::draft(desired, observed, parent, pieces)?;
+            let broken = draft.lint();
+            Ok((draft, broken))
+        })
+        .map_err(findings(format!("site {} cannot be planned", desired.site)))?;
         if broken.is_empty() {
-            Ok(plan)
+            Ok(draft)
         } else {
             Err(ControlError::Findings {
                 title: format!("the plan of site {} breaks an invariant", desired.site),
@@ -166,34 +185,35 @@ impl Control {
         actor: &str,
     ) -> Result<UpAnswer, ControlError> {
         let _one = self.planning.lock().await?;
-        let desired = self.resolve(&request.bundle).await?;
+        let mut kept = self.drafts.of(&request.bundle);
+        let desired = self.resolve(&request.bundle, &mut kept).await?;
         let site = desired.site.clone();
         if let Some(job) = self.running(&site).await? {
             return Err(ControlError::Busy(job));
         }
         self.conclude(&site).await?;
-        let (mut plan, before) = self.plan_now(&desired).await?;
-        if request.plan.is_some_and(|shown| shown != plan.digest) {
+        let observed = self.observe(&site).await?;
+        let draft = self.draft(&desired, &observed, &mut kept).await?;
+        if request.plan.is_some_and(|shown| shown != draft.digest()) {
             return Err(ControlError::Stale);
         }
-        if plan.is_empty() {
-            self.note_wish(&plan, &request.bundle).await?;
+        let plan = draft.summary();
+        if draft.is_empty() {
+            self.note_wish(&draft, &request.bundle).await?;
             return Ok(UpAnswer { job: None, plan });
         }
-        let steps = std::mem::take(&mut plan.steps);
-        let title = if before.is_empty() {
-            format!("build {}", desired.site)
+        let title = if observed.records.is_empty() {
+            format!("build {site}")
         } else {
-            format!("change {}", desired.site)
+            format!("change {site}")
         };
         let work = Work {
             bundle: &request.bundle,
-            before,
             kind: "site-up",
             title,
             actor,
         };
-        let job = self.carry_out(&desired, &plan, steps, work).await?;
+        let job = self.carry_out(&draft, work).await?;
         Ok(UpAnswer {
             job: Some(job),
             plan,
@@ -205,25 +225,24 @@ impl Control {
     /// # Errors
     /// Findings in the files.
     pub async fn site_of(&self, bundle: &Bundle) -> Result<Name, ControlError> {
-        Ok(self.resolve(bundle).await?.site)
+        let mut kept = self.drafts.of(bundle);
+        Ok(self.resolve(bundle, &mut kept).await?.site)
     }
 
-    /// Makes a plan's secrets, keeps what its steps ask for, and starts its job. The steps were taken
-    /// out of the plan.
+    /// Makes a plan's secrets, keeps what its steps ask for, and starts its job.
     async fn carry_out(
         self: &Arc<Self>,
-        desired: &Desired,
-        plan: &Plan,
-        steps: Vec<Step>,
+        draft: &Draft<'_>,
         work: Work<'_>,
     ) -> Result<JobId, ControlError> {
+        let (desired, observed) = (draft.desired(), draft.observed());
         let site = &desired.site;
         self.vault.ensure(site, &desired.secrets()).await?;
-        self.keep_specs(plan, &work.before).await?;
+        self.keep_specs(draft, &observed.records).await?;
         let context = PlanContext {
             bundle: records::put_bundle(&self.store, work.bundle).await?,
-            before: work.before,
-            apps: plan.apps.clone(),
+            before: observed.records.clone(),
+            apps: wright_site::apps(desired),
         };
         let job = JobSpec {
             kind: work.kind.to_owned(),
@@ -232,25 +251,26 @@ impl Control {
             actor: work.actor.to_owned(),
             tenant: None,
             context: serde_json::to_value(&context)?,
-            steps,
+            steps: tokio::task::block_in_place(|| draft.steps()),
         };
-        self.start_job(plan, job, context).await
+        self.start_job(site, draft.forget(), job, context).await
     }
 
-    /// Starts the job of a plan, and notes in the site's record that it is the one.
+    /// Starts a job that changes a site, and notes in the site's record that it is the one.
     async fn start_job(
         self: &Arc<Self>,
-        plan: &Plan,
+        site: &Name,
+        forget: &[Name],
         spec: JobSpec,
         context: PlanContext,
     ) -> Result<JobId, ControlError> {
-        self.forget_instances(plan).await?;
-        let (kind, actor) = (spec.kind.clone(), spec.actor.clone());
+        self.forget_instances(site, forget).await?;
+        let (kind, actor, steps) = (spec.kind.clone(), spec.actor.clone(), spec.steps.len());
         let job = self.engine.submit(spec).await?;
-        self.note_job(&plan.site, job, &kind, context).await?;
+        self.note_job(site, job, &kind, context).await?;
         self.follow(job);
-        let message = format!("job {job}: {} steps", plan.step_count);
-        self.event(&actor, &kind, &plan.site, &message).await?;
+        let message = format!("job {job}: {steps} steps");
+        self.event(&actor, &kind, site, &message).await?;
         Ok(job)
     }
 
@@ -286,8 +306,9 @@ impl Control {
 
     /// Keeps what a site was asked to be where it is that already: what comes later, such as a
     /// repair, must not go by what it was asked before.
-    async fn note_wish(&self, plan: &Plan, bundle: &Bundle) -> Result<(), ControlError> {
-        let Some(mut record) = records::site(&self.inventory, &plan.site).await? else {
+    async fn note_wish(&self, draft: &Draft<'_>, bundle: &Bundle) -> Result<(), ControlError> {
+        let desired = draft.desired();
+        let Some(mut record) = records::site(&self.inventory, &desired.site).await? else {
             return Ok(());
         };
         let bundle = records::put_bundle(&self.store, bundle).await?;
@@ -295,9 +316,9 @@ impl Control {
             return Ok(());
         }
         (record.bundle, record.stood, record.going) = (bundle, Some(bundle), false);
-        record.apps = Some(records::put_apps(&self.store, &plan.apps).await?);
+        record.apps = Some(records::put_apps(&self.store, &wright_site::apps(desired)).await?);
         self.inventory
-            .put_as(kind::SITE, plan.site.as_str(), &record)
+            .put_as(kind::SITE, desired.site.as_str(), &record)
             .await?;
         Ok(())
     }
@@ -305,12 +326,11 @@ impl Control {
     /// Specifications that steps of a plan, or their undoing, will ask for.
     async fn keep_specs(
         &self,
-        plan: &Plan,
+        draft: &Draft<'_>,
         before: &BTreeMap<Name, InstanceRecord>,
     ) -> Result<(), ControlError> {
-        let planned = plan.instances.values().map(|planned| &planned.spec);
         let former = before.values().map(|record| &record.spec);
-        Ok(self.specs.put(planned.chain(former)).await?)
+        Ok(self.specs.put(draft.specs().chain(former)).await?)
     }
 
     /// Takes a site down.
@@ -331,10 +351,15 @@ impl Control {
         let record = record.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
         let observed = self.observe(site).await?;
         let mut plan = wright_site::plan_down(site, &observed, record.plan);
-        if plan.steps.is_empty() {
-            self.forget_instances(&plan).await?;
+        let steps = std::mem::take(&mut plan.steps);
+        let summary = plan.summary();
+        if steps.is_empty() {
+            self.forget_instances(site, &plan.forget).await?;
             self.forget(site).await?;
-            return Ok(UpAnswer { job: None, plan });
+            return Ok(UpAnswer {
+                job: None,
+                plan: summary,
+            });
         }
         let context = PlanContext {
             bundle: record.bundle,
@@ -348,12 +373,12 @@ impl Control {
             actor: actor.to_owned(),
             tenant: None,
             context: serde_json::to_value(&context)?,
-            steps: std::mem::take(&mut plan.steps),
+            steps,
         };
-        let job = self.start_job(&plan, spec, context).await?;
+        let job = self.start_job(site, &plan.forget, spec, context).await?;
         Ok(UpAnswer {
             job: Some(job),
-            plan,
+            plan: summary,
         })
     }
 

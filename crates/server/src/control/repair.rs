@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use wright_inventory::{Event, Put};
 use wright_model::{Diagnostic, HostState, InstanceId, Name};
-use wright_site::Plan;
 use wright_workflow::{Amendment, JobId, JobView};
 
 use super::{Control, ControlError, PlanContext, SITE_DOWN, Work};
@@ -99,9 +98,9 @@ impl Control {
             self.replace_plan(&view, steps, gone, host).await?;
             return self.forget_records(host).await;
         }
-        let desired = self
-            .resolve(&records::bundle(&self.store, context.bundle).await?)
-            .await?;
+        let bundle = records::bundle(&self.store, context.bundle).await?;
+        let mut kept = self.drafts.of(&bundle);
+        let desired = self.resolve(&bundle, &mut kept).await?;
         let mut observed = self.observe(&desired.site).await?;
         let dead: Vec<Name> = observed
             .hosts
@@ -112,8 +111,8 @@ impl Control {
         observed.records.clone_from(&context.before);
         observed.pins = pins(&view, &context);
         observed.pins.retain(|_, pinned| !dead.contains(pinned));
-        let plan = match self.checked_plan(&desired, &observed).await {
-            Ok(plan) => plan,
+        let draft = match self.draft(&desired, &observed, &mut kept).await {
+            Ok(draft) => draft,
             Err(error) => {
                 let reason = format!(
                     "host {host} died and the rest cannot take its instances: {}",
@@ -124,13 +123,14 @@ impl Control {
             }
         };
         let known = view.steps.iter().filter(|record| !record.dropped);
-        if known.map(|record| &record.step).eq(&plan.steps) {
+        let steps = tokio::task::block_in_place(|| draft.steps());
+        if known.map(|record| &record.step).eq(&steps) {
             return Ok(());
         }
         self.vault.ensure(&desired.site, &desired.secrets()).await?;
-        self.keep_specs(&plan, &context.before).await?;
-        self.forget_instances(&plan).await?;
-        let number = self.replace_plan(&view, plan.steps, gone, host).await?;
+        self.keep_specs(&draft, &context.before).await?;
+        self.forget_instances(&desired.site, draft.forget()).await?;
+        let number = self.replace_plan(&view, steps, gone, host).await?;
         let message = format!("host {host} died: job {job} goes on with plan {number}");
         self.event("wright", "site-replanned", &desired.site, &message)
             .await
@@ -164,27 +164,24 @@ impl Control {
         host: &Name,
     ) -> Result<(), ControlError> {
         let bundle = &records::bundle(&self.store, record.stood.unwrap_or(record.bundle)).await?;
-        let desired = self.resolve(bundle).await?;
-        let (mut plan, before) = self.plan_now(&desired).await?;
-        let lost: Vec<_> = plan
-            .warnings
-            .iter()
-            .filter(|warning| warning.code == "store-lost")
-            .cloned()
-            .collect();
-        if plan.steps.is_empty() {
+        let mut kept = self.drafts.of(bundle);
+        let desired = self.resolve(bundle, &mut kept).await?;
+        let observed = self.observe(&desired.site).await?;
+        let draft = self.draft(&desired, &observed, &mut kept).await?;
+        let lost = draft.warnings().iter();
+        let lost = lost.filter(|warning| warning.code == "store-lost");
+        let lost: Vec<_> = lost.cloned().collect();
+        if draft.step_count() == 0 {
             return left_out(lost);
         }
         let title = format!("repair {site} after the death of {host}");
         let work = Work {
             bundle,
-            before,
             kind: "site-repair",
             title,
             actor: "wright",
         };
-        let steps = std::mem::take(&mut plan.steps);
-        self.carry_out(&desired, &plan, steps, work).await?;
+        self.carry_out(&draft, work).await?;
         left_out(lost)
     }
 
@@ -233,10 +230,14 @@ impl Control {
     }
 
     /// Removes the records of instances whose host is gone for good and that nobody replaces.
-    pub(super) async fn forget_instances(&self, plan: &Plan) -> Result<(), ControlError> {
-        for name in &plan.forget {
+    pub(super) async fn forget_instances(
+        &self,
+        site: &Name,
+        gone: &[Name],
+    ) -> Result<(), ControlError> {
+        for name in gone {
             let id = InstanceId {
-                site: plan.site.clone(),
+                site: site.clone(),
                 name: name.clone(),
             };
             self.store

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use tokio::sync::RwLockReadGuard;
 use wright_model::{Host, HostState, InstanceId, InstanceRecord, Name};
 use wright_site::{Causes, Explanation, Report, Scene, SiteStatus};
-use wright_workflow::{JobId, JobView, SharedOutline};
+use wright_workflow::{JobId, JobOutline, JobView, SharedOutline};
 
 use super::{Control, ControlError};
 use crate::records::{self, SiteRecord, kind};
@@ -19,33 +20,31 @@ impl Control {
         }
     }
 
-    /// What a site is, or is becoming: the desired state as recorded, its last job and its hosts.
-    async fn picture(&self, site: &Name) -> Result<Picture, ControlError> {
-        let record = records::site(&self.inventory, site).await?;
-        let record = record.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
-        let job = self.last_job(&record).await?;
-        let observed = self.observe(site).await?;
-        Ok(Picture {
-            job,
-            hosts: observed.hosts,
-            records: observed.records,
-        })
-    }
-
     /// A tree of apps and instances.
     ///
     /// # Errors
     /// Where there is no such site.
     pub async fn status(&self, site: &Name) -> Result<SiteStatus, ControlError> {
-        let picture = self.picture(site).await?;
+        let (_, outline) = self.last_outline(site).await?;
+        let records = self.records_of(site).await?;
+        let hosts = records::hosts(&self.inventory).await?;
         let statuses = self.fleet.statuses();
-        Ok(wright_site::status(
-            site,
-            picture.job.as_ref(),
-            &picture.records,
-            &statuses,
-            &picture.hosts,
-        ))
+        let job = read(outline.as_ref()).await;
+        let job = job.as_deref();
+        Ok(tokio::task::block_in_place(|| {
+            wright_site::status(site, job, &records, &statuses, &hosts)
+        }))
+    }
+
+    /// The instances of a site as recorded.
+    async fn records_of(
+        &self,
+        site: &Name,
+    ) -> Result<BTreeMap<Name, InstanceRecord>, ControlError> {
+        let recorded = records::instances(&self.inventory).await?.into_iter();
+        let own = recorded.filter(|record| record.spec.id.site == *site);
+        let named = own.map(|record| (record.spec.id.name.clone(), record));
+        Ok(named.collect())
     }
 
     /// Why one instance does not run; nothing where it is ready. What it costs goes with what that
@@ -66,25 +65,30 @@ impl Control {
         let record = records::instance(&self.inventory, &id).await?;
         let records = record.map(|record| (instance.clone(), record));
         let records = records.into_iter().collect();
-        let job = match &outline {
-            Some(outline) => Some(outline.read().await),
-            None => None,
-        };
-        let scene = Scene {
+        let nowhere = BTreeMap::new();
+        let bare = Scene {
             site,
-            job: job.as_deref(),
+            job: None,
             records: &records,
-            hosts: &BTreeMap::new(),
+            hosts: &nowhere,
             status: &|id| self.fleet.status(id),
         };
-        let host = scene.host_of(instance);
+        // Not held while the store is asked: whoever takes in what changes would wait, and everybody
+        // who comes after that.
+        let host = {
+            let job = read(outline.as_ref()).await;
+            let job = job.as_deref();
+            Scene { job, ..bare }.host_of(instance)
+        };
         let host = host.ok_or_else(|| ControlError::NotFound(format!("instance {id}")))?;
         let known = records::host(&self.inventory, &host).await?;
         let hosts = known.map(|known| (host.clone(), known));
-        let hosts = hosts.into_iter().collect();
+        let hosts: BTreeMap<Name, Host> = hosts.into_iter().collect();
+        let job = read(outline.as_ref()).await;
         let scene = Scene {
+            job: job.as_deref(),
             hosts: &hosts,
-            ..scene
+            ..bare
         };
         let told = scene.explain(instance, &host);
         Ok(told.map(|told| last.with_advice(told, hosts.get(&host))))
@@ -96,21 +100,12 @@ impl Control {
     /// Where there is no such site.
     pub async fn causes(&self, site: &Name) -> Result<Causes, ControlError> {
         let (last, outline) = self.last_outline(site).await?;
-        let recorded = records::instances(&self.inventory).await?;
-        let own = recorded
-            .into_iter()
-            .filter(|record| record.spec.id.site == *site);
-        let records = own
-            .map(|record| (record.spec.id.name.clone(), record))
-            .collect();
+        let records = self.records_of(site).await?;
         let hosts = records::hosts(&self.inventory).await?;
         let hosts = hosts.into_iter().map(|host| (host.name.clone(), host));
         let hosts = hosts.collect();
         let statuses = self.fleet.statuses();
-        let job = match &outline {
-            Some(outline) => Some(outline.read().await),
-            None => None,
-        };
+        let job = read(outline.as_ref()).await;
         let scene = Scene {
             site,
             job: job.as_deref(),
@@ -151,19 +146,19 @@ impl Control {
         let record = record.ok_or_else(|| ControlError::NotFound(format!("site {site}")))?;
         let job = self.last_job(&record).await?;
         let job = job.ok_or_else(|| ControlError::NotFound(format!("job of site {site}")))?;
-        let topology = self
-            .resolve(&records::bundle(&self.store, record.bundle).await?)
-            .await
-            .ok()
-            .map(|desired| wright_site::graph::topology(&desired));
+        let bundle = records::bundle(&self.store, record.bundle).await?;
+        let mut kept = self.drafts.of(&bundle);
+        let desired = self.resolve(&bundle, &mut kept).await.ok();
+        let topology = desired.map(|desired| wright_site::graph::topology(&desired));
         Ok(Report::new(&job, topology))
     }
 }
 
-struct Picture {
-    job: Option<JobView>,
-    hosts: Vec<Host>,
-    records: BTreeMap<Name, InstanceRecord>,
+async fn read(outline: Option<&SharedOutline>) -> Option<RwLockReadGuard<'_, JobOutline>> {
+    match outline {
+        Some(outline) => Some(outline.read().await),
+        None => None,
+    }
 }
 
 /// The part of a [`SiteRecord`] that explanations need: its apps may be thousands.
@@ -178,7 +173,7 @@ impl LastChange {
     /// With what would help where the instance's host is dead and nothing could replace it.
     fn with_advice(&self, mut told: Explanation, host: Option<&Host>) -> Explanation {
         if !self.unrepaired.is_empty() && host.is_some_and(|host| host.state == HostState::Dead) {
-            told.help.clone_from(&self.unrepaired);
+            told.why.help.clone_from(&self.unrepaired);
         }
         told
     }

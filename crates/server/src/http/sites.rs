@@ -8,7 +8,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use wright_access::Act;
 use wright_model::Name;
-use wright_site::{Bundle, Causes, Explanation, Plan, SiteStatus};
+use wright_site::{Bundle, Causes, Explanation, SiteStatus};
 use wright_workflow::JobId;
 
 use super::{Rooms, Shared, answer::Refusal, auth::Actor, gates::require};
@@ -44,26 +44,32 @@ impl From<ControlError> for Refusal {
 pub struct Detail {
     #[serde(default = "yes")]
     steps: bool,
+    #[serde(default)]
+    summary: bool,
 }
 
 fn yes() -> bool {
     true
 }
 
-/// What `up` would do; changes nothing. With `steps=false` without its steps, most of a large plan.
-#[utoipa::path(post, path = "/plans", params(("steps" = Option<bool>, Query)), request_body = serde_json::Value, responses((status = 200, description = "The plan.", body = serde_json::Value), (status = 422, description = "Findings.", body = serde_json::Value)))]
+/// What `up` would do; changes nothing. With `steps=false` without its steps, most of a large plan; with `summary=true` as people are shown it.
+#[utoipa::path(post, path = "/plans", params(("steps" = Option<bool>, Query), ("summary" = Option<bool>, Query)), request_body = serde_json::Value, responses((status = 200, description = "The plan.", body = serde_json::Value), (status = 422, description = "Findings.", body = serde_json::Value)))]
 pub async fn plan(
     State(rooms): Shared,
     Extension(known): Extension<Known>,
     Query(detail): Query<Detail>,
     Json(bundle): Json<Bundle>,
-) -> Result<Json<Plan>, Refusal> {
+) -> Result<Response, Refusal> {
     may_operate(&rooms, &known, &bundle).await?;
+    if detail.summary {
+        return Ok(Json(rooms.control.preview(&bundle).await?).into_response());
+    }
     let plan = rooms.control.plan(&bundle).await?;
-    Ok(Json(match detail.steps {
+    let plan = match detail.steps {
         true => plan,
         false => plan.without_steps(),
-    }))
+    };
+    Ok(Json(plan).into_response())
 }
 
 /// Build a site or change it to what its files say.

@@ -3,7 +3,7 @@ use wright_model::{Host, HostState, InstanceId, InstanceStatus, Phase};
 use wright_workflow::{StepOutline, StepState};
 
 use super::{
-    scene::{Explanation, Scene},
+    scene::{Scene, Why},
     tree::on_instance,
 };
 use crate::Label;
@@ -33,7 +33,7 @@ fn doing(verb: &str) -> &str {
 }
 
 impl Scene<'_> {
-    pub(super) fn host(&self, out: &mut Explanation, host: Option<&Host>) -> bool {
+    pub(super) fn host(&self, out: &mut Why, host: Option<&Host>) -> bool {
         let Some(host) = host else {
             out.cause = "its host is not known any more".to_owned();
             out.help = format!("plan the site again: wright site up (site {})", self.site);
@@ -63,7 +63,7 @@ impl Scene<'_> {
         true
     }
 
-    pub(super) fn step(&self, out: &mut Explanation, open: Option<&StepOutline>) -> bool {
+    pub(super) fn step(&self, out: &mut Why, open: Option<&StepOutline>) -> bool {
         let Some(record) = open else {
             return false;
         };
@@ -115,7 +115,7 @@ impl Scene<'_> {
     }
 
     /// Follows what a step waits for down to what runs, failed or waits for time.
-    fn waiting(&self, out: &mut Explanation, record: &StepOutline) {
+    fn waiting(&self, out: &mut Why, record: &StepOutline) {
         let Some(job) = self.job else { return };
         if let Some(paused) = &job.summary().paused {
             out.since = Some(paused.at);
@@ -143,7 +143,7 @@ impl Scene<'_> {
     }
 
     /// Says that it is this step that is waited for.
-    fn blame(&self, out: &mut Explanation, at: &StepOutline) {
+    fn blame(&self, out: &mut Why, at: &StepOutline) {
         let Label {
             what: whom, host, ..
         } = Label::of(&at.name);
@@ -180,12 +180,7 @@ impl Scene<'_> {
         };
     }
 
-    pub(super) fn seen(
-        &self,
-        out: &mut Explanation,
-        seen: Option<&InstanceStatus>,
-        served: bool,
-    ) -> bool {
+    pub(super) fn seen(&self, out: &mut Why, seen: Option<&InstanceStatus>, served: bool) -> bool {
         let Some(seen) = seen else {
             out.cause = "its agent says nothing of it".to_owned();
             out.help = "run `wright site up` again".to_owned();

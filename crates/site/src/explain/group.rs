@@ -1,10 +1,12 @@
 use std::{cmp::Reverse, collections::HashMap};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wright_model::Name;
 
-use super::{cause::clock, scene::Explanation};
+use super::{
+    cause::clock,
+    scene::{Explanation, Why},
+};
 
 /// The causes that are told; the others are counted.
 const CAUSES: usize = 20;
@@ -27,16 +29,9 @@ pub struct Causes {
 /// A cause, and whom it keeps from running.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommonCause {
-    /// As in [`Explanation`]; of several instances, with the time of the one it kept longest.
-    pub cause: String,
-    /// Since when, where it is known.
-    pub since: Option<Timestamp>,
-    /// See [`Explanation`].
-    #[serde(default)]
-    pub last_error: String,
-    /// See [`Explanation`].
-    #[serde(default)]
-    pub help: String,
+    /// The cause; of several instances, with the time of the one it kept longest.
+    #[serde(flatten)]
+    pub why: Why,
     /// How many instances.
     pub instances: usize,
     /// The first of them, by name.
@@ -51,18 +46,16 @@ impl Causes {
         let mut instances = 0;
         for told in explanations {
             instances += 1;
-            let timeless = told.cause.replacen(&clock(told.since), "", 1);
-            let key = (timeless, told.last_error.clone(), told.help.clone());
+            let Explanation { instance, why } = told;
+            let timeless = why.cause.replacen(&clock(why.since), "", 1);
+            let key = (timeless, why.last_error.clone(), why.help.clone());
             let place = *places.entry(key).or_insert(all.len());
             match all.get_mut(place) {
-                Some(common) => common.join(told),
+                Some(common) => common.join(instance, why),
                 None => all.push(CommonCause {
-                    cause: told.cause,
-                    since: told.since,
-                    last_error: told.last_error,
-                    help: told.help,
+                    why,
                     instances: 1,
-                    first: vec![told.instance],
+                    first: vec![instance],
                 }),
             }
         }
@@ -79,13 +72,13 @@ impl Causes {
 }
 
 impl CommonCause {
-    fn join(&mut self, told: Explanation) {
+    fn join(&mut self, instance: Name, why: Why) {
         self.instances += 1;
         if self.first.len() < NAMED {
-            self.first.push(told.instance);
+            self.first.push(instance);
         }
-        if told.since < self.since {
-            (self.cause, self.since) = (told.cause, told.since);
+        if why.since < self.why.since {
+            (self.why.cause, self.why.since) = (why.cause, why.since);
         }
     }
 }

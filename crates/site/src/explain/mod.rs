@@ -6,5 +6,5 @@ mod scene;
 mod tree;
 
 pub use group::{Causes, CommonCause};
-pub use scene::{Explanation, Scene};
+pub use scene::{Explanation, Scene, Why};
 pub use tree::{AppStatus, InstanceView, SiteStatus, status};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use wright_model::{Host, InstanceId, InstanceRecord, InstanceStatus, Name, Traffic};
 use wright_workflow::{JobOutline, StepOutline, StepState};
 
-use super::tree::instances;
+use super::tree::{installs, instances};
 use crate::Label;
 
 /// Why one instance does not run.
@@ -13,6 +13,14 @@ use crate::Label;
 pub struct Explanation {
     /// The instance.
     pub instance: Name,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Why,
+}
+
+/// Why something does not run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Why {
     /// What it waits for, since when, and why.
     pub cause: String,
     /// Since when, where it is known.
@@ -78,11 +86,6 @@ impl<'a> Scene<'a> {
 
     /// Every instance that shall run and is not ready, by name.
     pub fn explain_all(&self) -> Vec<Explanation> {
-        let unfinished = self.unfinished().into_iter();
-        let installs = unfinished
-            .flat_map(JobOutline::steps)
-            .filter(|step| !step.dropped && step.verb == "install")
-            .map(|step| (step.name.as_str(), step.state));
         let mut steps: HashMap<&str, Vec<&StepOutline>> = HashMap::new();
         for step in self.job.into_iter().flat_map(JobOutline::steps) {
             let label = Label::of(&step.name);
@@ -94,7 +97,7 @@ impl<'a> Scene<'a> {
             let own = steps.get(name.as_str()).into_iter().flatten().copied();
             self.tell(&name, &host, first_open(own))
         };
-        instances(installs, self.records)
+        instances(installs(self.job), self.records)
             .into_iter()
             .filter_map(told)
             .collect()
@@ -115,18 +118,18 @@ impl<'a> Scene<'a> {
             .get(name)
             .is_some_and(|record| record.traffic == Traffic::On);
         let last_error = seen.as_ref().map(|seen| seen.last_error.clone());
-        let mut explanation = Explanation {
-            instance: name.clone(),
-            cause: String::new(),
-            since: None,
+        let mut why = Why {
             last_error: last_error.unwrap_or_default(),
-            help: String::new(),
+            ..Why::default()
         };
-        let out = &mut explanation;
+        let out = &mut why;
         let wrong = self.host(out, self.hosts.get(host))
             || self.step(out, open)
             || self.seen(out, seen.as_ref(), served);
-        wrong.then_some(explanation)
+        wrong.then(|| Explanation {
+            instance: name.clone(),
+            why,
+        })
     }
 }
 

@@ -1,11 +1,14 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wright_model::{
     Host, HostState, InstanceId, InstanceRecord, InstanceStatus, Name, Phase, Traffic,
 };
-use wright_workflow::{JobState, JobView, StepState};
+use wright_workflow::{JobOutline, JobState, StepState};
 
 use crate::Label;
 
@@ -14,8 +17,8 @@ use crate::Label;
 pub struct SiteStatus {
     /// The site.
     pub site: Name,
-    /// In a word: `building`, `changing`, `undoing`, `stuck`, `failed`, `degraded`, `healthy`,
-    /// `empty`.
+    /// In a word: `building`, `changing`, `undoing`, `stuck`, `failed`, `incomplete` (its last job
+    /// ended before everything was in service), `degraded`, `healthy`, `empty`.
     pub state: String,
     /// By name.
     pub apps: Vec<AppStatus>,
@@ -82,12 +85,12 @@ pub(super) fn instances<'a>(
 }
 
 /// The steps of an unfinished job that install instances.
-fn installs(job: Option<&JobView>) -> impl Iterator<Item = (&str, StepState)> {
-    job.filter(|job| !job.summary.state.is_final())
+pub(super) fn installs(job: Option<&JobOutline>) -> impl Iterator<Item = (&str, StepState)> {
+    job.filter(|job| !job.summary().state.is_final())
         .into_iter()
-        .flat_map(|job| &job.steps)
-        .filter(|record| !record.dropped && record.step.verb == "install")
-        .map(|record| (record.step.name.as_str(), record.state))
+        .flat_map(JobOutline::steps)
+        .filter(|step| !step.dropped && step.verb == "install")
+        .map(|step| (step.name.as_str(), step.state))
 }
 
 /// The instance and the host of a step that acts on one.
@@ -109,16 +112,17 @@ pub(super) fn app_of(instance: &Name) -> (Name, u32) {
 /// of too long ago.
 pub fn status(
     site: &Name,
-    job: Option<&JobView>,
+    job: Option<&JobOutline>,
     records: &BTreeMap<Name, InstanceRecord>,
     statuses: &BTreeMap<InstanceId, InstanceStatus>,
     hosts: &[Host],
 ) -> SiteStatus {
+    let hosts: HashMap<&Name, &Host> = hosts.iter().map(|host| (&host.name, host)).collect();
     let mut apps: BTreeMap<Name, Vec<(u32, InstanceView)>> = BTreeMap::new();
     for (name, host) in instances(installs(job), records) {
         let (app, ordinal) = app_of(&name);
         let record = records.get(&name).filter(|record| record.spec.host == host);
-        let known_host = hosts.iter().find(|known| known.name == host);
+        let known_host = hosts.get(&host).copied();
         let heard = known_host.is_some_and(|known| known.state == HostState::Ready);
         let id = InstanceId {
             site: site.clone(),
@@ -163,7 +167,7 @@ pub fn status(
         .collect();
     SiteStatus {
         site: site.clone(),
-        state: state(job, &apps).to_owned(),
+        state: state(job, records, &apps).to_owned(),
         apps,
     }
 }
@@ -181,23 +185,39 @@ fn last_error(seen: Option<&InstanceStatus>, host: Option<&Host>, name: &Name) -
     }
 }
 
-fn state(job: Option<&JobView>, apps: &[AppStatus]) -> &'static str {
+fn state(
+    job: Option<&JobOutline>,
+    records: &BTreeMap<Name, InstanceRecord>,
+    apps: &[AppStatus],
+) -> &'static str {
     let served = apps
         .iter()
         .flat_map(|app| &app.instances)
         .any(|i| i.traffic == Traffic::On);
-    match job.map(|job| job.summary.state) {
+    match job.map(|job| job.summary().state) {
         Some(JobState::Running) if served => return "changing",
         Some(JobState::Running) => return "building",
         Some(JobState::Undoing) => return "undoing",
         Some(JobState::Stuck) => return "stuck",
         _ => {}
     }
-    let failed = job.is_some_and(|job| job.summary.state == JobState::Failed);
+    let failed = job.is_some_and(|job| job.summary().state == JobState::Failed);
     match apps {
         [] if failed => "failed",
         [] => "empty",
+        _ if job.is_some_and(|job| lacks(job, records)) => "incomplete",
         _ if apps.iter().any(|app| app.ready < app.want) => "degraded",
         _ => "healthy",
     }
+}
+
+/// Whether a job ended without an instance that it was to put into service.
+fn lacks(job: &JobOutline, records: &BTreeMap<Name, InstanceRecord>) -> bool {
+    let serves = |name: &Name| records.get(name).is_some_and(|r| r.traffic == Traffic::On);
+    let asked = job.steps().iter();
+    let asked = asked.filter(|step| step.verb == "serve" && !step.dropped && !step.is_satisfied());
+    job.summary().state != JobState::Succeeded
+        && asked
+            .filter_map(|step| on_instance(&step.name))
+            .any(|(name, _)| !serves(&name))
 }

@@ -1,26 +1,29 @@
 //! One function for each invariant: what breaks it, in words.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
+};
 
-use wright_model::{Digest, InstanceSpec, Name, token};
+use wright_model::{Digest, InstanceId, InstanceSpec, Name, token};
 use wright_workflow::Step;
 
 use crate::{
     input::kinds::inner_path,
-    plan::{Action, Plan, Planned, VERBS, order},
+    lint::{Sight, Whole},
+    plan::{Action, Planned, VERBS, order},
 };
 
 /// Instances that are there when the plan is done.
-fn staying(plan: &Plan) -> impl Iterator<Item = &Planned> {
-    plan.instances
-        .values()
-        .filter(|planned| planned.action != Action::Remove)
+fn staying<'a>(instances: &'a [&'a Planned]) -> impl Iterator<Item = &'a Planned> {
+    let planned = instances.iter().copied();
+    planned.filter(|planned| planned.action != Action::Remove)
 }
 
 /// The same by app.
-fn by_app(plan: &Plan) -> BTreeMap<&Name, Vec<&Planned>> {
+fn by_app<'a>(instances: &'a [&'a Planned]) -> BTreeMap<&'a Name, Vec<&'a Planned>> {
     let mut apps: BTreeMap<&Name, Vec<&Planned>> = BTreeMap::new();
-    for planned in staying(plan) {
+    for planned in staying(instances) {
         apps.entry(&planned.spec.app).or_default().push(planned);
     }
     apps
@@ -31,25 +34,25 @@ fn instance_of(step: &Step) -> Option<&str> {
 }
 
 /// The step of a verb on each instance.
-fn steps_of<'a>(plan: &'a Plan, verb: &str) -> HashMap<&'a str, &'a Step> {
-    let steps = plan.steps.iter().filter(|step| step.verb == verb);
+fn steps_of<'a>(steps: &'a [Step], verb: &str) -> HashMap<&'a str, &'a Step> {
+    let steps = steps.iter().filter(|step| step.verb == verb);
     steps
         .filter_map(|step| Some((instance_of(step)?, step)))
         .collect()
 }
 
-pub(super) fn duplicate_step(plan: &Plan) -> Vec<String> {
-    let mut seen = HashSet::with_capacity(plan.steps.len());
-    let twice = plan.steps.iter().filter(|step| !seen.insert(&step.name));
+pub(super) fn duplicate_step(steps: &[Step]) -> Vec<String> {
+    let mut seen = HashSet::with_capacity(steps.len());
+    let twice = steps.iter().filter(|step| !seen.insert(&step.name));
     twice
         .map(|step| format!("step {} is there twice", step.name))
         .collect()
 }
 
-pub(super) fn unknown_step(plan: &Plan) -> Vec<String> {
-    let known: HashSet<&str> = plan.steps.iter().map(|step| step.name.as_str()).collect();
+pub(super) fn unknown_step(steps: &[Step]) -> Vec<String> {
+    let known: HashSet<&str> = steps.iter().map(|step| step.name.as_str()).collect();
     let mut found = Vec::new();
-    for step in &plan.steps {
+    for step in steps {
         for need in step
             .needs
             .iter()
@@ -64,12 +67,12 @@ pub(super) fn unknown_step(plan: &Plan) -> Vec<String> {
     found
 }
 
-pub(super) fn step_cycle(plan: &Plan) -> Vec<String> {
-    let mut walked = vec![false; plan.steps.len()];
-    for index in order(&plan.steps) {
+pub(super) fn step_cycle(steps: &[Step]) -> Vec<String> {
+    let mut walked = vec![false; steps.len()];
+    for index in order(steps) {
         walked[index] = true;
     }
-    let left = plan.steps.iter().zip(walked).filter(|(_, walked)| !walked);
+    let left = steps.iter().zip(walked).filter(|(_, walked)| !walked);
     let left: Vec<&str> = left.map(|(step, _)| step.name.as_str()).collect();
     if left.is_empty() {
         Vec::new()
@@ -78,17 +81,17 @@ pub(super) fn step_cycle(plan: &Plan) -> Vec<String> {
     }
 }
 
-pub(super) fn unknown_verb(plan: &Plan) -> Vec<String> {
+pub(super) fn unknown_verb(sight: &Sight<'_>) -> Vec<String> {
     let known = |step: &&Step| VERBS.iter().any(|row| row.0 == step.verb);
-    let unknown = plan.steps.iter().filter(|step| !known(step));
+    let unknown = sight.steps.iter().filter(|step| !known(step));
     unknown
         .map(|step| format!("step {} has the verb {:?}", step.name, step.verb))
         .collect()
 }
 
-pub(super) fn start_order(plan: &Plan) -> Vec<String> {
-    let configures = steps_of(plan, "configure");
-    let starts = plan.steps.iter().filter(|step| step.verb == "start");
+pub(super) fn start_order(sight: &Sight<'_>) -> Vec<String> {
+    let configures = steps_of(sight.steps, "configure");
+    let starts = sight.steps.iter().filter(|step| step.verb == "start");
     let starts = starts.filter_map(|step| Some((instance_of(step)?, step)));
     let unconfigured = starts.filter(|(instance, start)| {
         !configures
@@ -100,12 +103,17 @@ pub(super) fn start_order(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn gate(plan: &Plan) -> Vec<String> {
-    let (starts, ready) = (steps_of(plan, "start"), steps_of(plan, "ready"));
+pub(super) fn gate(sight: &Sight<'_>) -> Vec<String> {
+    let (starts, ready) = (
+        steps_of(sight.steps, "start"),
+        steps_of(sight.steps, "ready"),
+    );
     let mut found = Vec::new();
-    let apps = by_app(plan);
+    let apps = by_app(&sight.instances);
+    let elsewhere = sight.gates.iter();
+    let elsewhere = elsewhere.map(|(other, ready)| (other.clone(), ready.as_str()));
     for (name, instances) in &apps {
-        let needs = plan.apps.get(*name).into_iter().flat_map(|app| &app.needs);
+        let needs = sight.apps.get(*name).into_iter().flat_map(|app| &app.needs);
         let gates: Vec<(String, &str)> = needs
             .filter(|need| need.gate)
             .flat_map(|need| apps.get(&need.app).into_iter().flatten())
@@ -114,6 +122,7 @@ pub(super) fn gate(plan: &Plan) -> Vec<String> {
                 let ready = ready.get(id.as_str())?.name.as_str();
                 Some((id, ready))
             })
+            .chain(elsewhere.clone())
             .collect();
         for planned in instances {
             let id = planned.spec.id.to_string();
@@ -130,15 +139,12 @@ pub(super) fn gate(plan: &Plan) -> Vec<String> {
     found
 }
 
-pub(super) fn provider(plan: &Plan) -> Vec<String> {
-    let there = by_app(plan);
+pub(super) fn provider(whole: &Whole<'_>) -> Vec<String> {
+    let there = staying(whole.instances).map(|planned| &planned.spec.app);
+    let there: HashSet<&Name> = there.collect();
     let mut found = Vec::new();
-    for (name, app) in &plan.apps {
-        for need in app
-            .needs
-            .iter()
-            .filter(|need| !there.contains_key(&need.app))
-        {
+    for (name, app) in whole.apps {
+        for need in app.needs.iter().filter(|need| !there.contains(&need.app)) {
             found.push(format!(
                 "{name} needs {}, of which there is no instance",
                 need.app
@@ -148,12 +154,12 @@ pub(super) fn provider(plan: &Plan) -> Vec<String> {
     found
 }
 
-pub(super) fn app_cycle(plan: &Plan) -> Vec<String> {
+pub(super) fn app_cycle(whole: &Whole<'_>) -> Vec<String> {
     // An app's layer is above those of what gates it; on a cycle, one is not.
     let mut found = Vec::new();
-    for (name, app) in &plan.apps {
+    for (name, app) in whole.apps {
         for need in app.needs.iter().filter(|need| need.gate) {
-            if plan
+            if whole
                 .apps
                 .get(&need.app)
                 .is_some_and(|other| other.layer >= app.layer)
@@ -168,14 +174,13 @@ pub(super) fn app_cycle(plan: &Plan) -> Vec<String> {
     found
 }
 
-pub(super) fn unknown_host(plan: &Plan) -> Vec<String> {
+pub(super) fn unknown_host(whole: &Whole<'_>) -> Vec<String> {
     // What is left as it is may be a store whose host is gone.
-    let touched = plan
-        .instances
-        .values()
-        .filter(|planned| planned.action != Action::Keep);
+    let touched = whole.instances.iter();
+    let touched = touched.filter(|planned| planned.action != Action::Keep);
     let elsewhere = touched.map(|planned| &planned.spec).filter(|spec| {
-        plan.hosts
+        whole
+            .hosts
             .get(&spec.host)
             .is_none_or(|host| host.address != spec.address)
     });
@@ -189,20 +194,33 @@ pub(super) fn unknown_host(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn port(plan: &Plan) -> Vec<String> {
-    let mut claims: BTreeMap<(&Name, u16), String> = BTreeMap::new();
-    for (name, host) in &plan.hosts {
-        claims.extend(
-            host.ports
-                .iter()
-                .map(|(port, owner)| ((name, *port), owner.clone())),
-        );
+/// Whose a port is.
+enum Claim<'a> {
+    Other(&'a str),
+    Own(&'a InstanceId),
+}
+
+impl fmt::Display for Claim<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Claim::Other(owner) => f.write_str(owner),
+            Claim::Own(instance) => fmt::Display::fmt(instance, f),
+        }
+    }
+}
+
+pub(super) fn port(whole: &Whole<'_>) -> Vec<String> {
+    let mut claims: HashMap<(&Name, u16), Claim<'_>> = HashMap::new();
+    for (name, host) in whole.hosts {
+        let others = host.ports.iter();
+        claims.extend(others.map(|(port, owner)| ((name, *port), Claim::Other(owner))));
     }
     let mut found = Vec::new();
-    for planned in staying(plan) {
+    for planned in staying(whole.instances) {
         let spec = &planned.spec;
         for port in spec.ports.values() {
-            if let Some(other) = claims.insert((&spec.host, *port), spec.id.to_string()) {
+            let claim = Claim::Own(&spec.id);
+            if let Some(other) = claims.insert((&spec.host, *port), claim) {
                 found.push(format!(
                     "{other} and {} both claim port {port} of {}",
                     spec.id, spec.host
@@ -213,16 +231,16 @@ pub(super) fn port(plan: &Plan) -> Vec<String> {
     found
 }
 
-pub(super) fn capacity(plan: &Plan) -> Vec<String> {
-    let mut used: BTreeMap<&Name, (u64, u64)> = BTreeMap::new();
-    for planned in staying(plan) {
+pub(super) fn capacity(whole: &Whole<'_>) -> Vec<String> {
+    let mut used: HashMap<&Name, (u64, u64)> = HashMap::new();
+    for planned in staying(whole.instances) {
         let (cpu, memory) = used.entry(&planned.spec.host).or_default();
         *cpu += u64::from(planned.spec.limits.cpu.millis());
         *memory += planned.spec.limits.memory.bytes();
     }
     let mut found = Vec::new();
     for (name, (cpu, memory)) in used {
-        let Some(host) = plan.hosts.get(name) else {
+        let Some(host) = whole.hosts.get(name) else {
             continue;
         };
         if cpu + u64::from(host.taken.cpu.millis()) > u64::from(host.capacity.cpu.millis()) {
@@ -241,14 +259,16 @@ pub(super) fn capacity(plan: &Plan) -> Vec<String> {
     found
 }
 
-pub(super) fn apart(plan: &Plan) -> Vec<String> {
-    let mut on: BTreeMap<(&Name, &Name), &InstanceSpec> = BTreeMap::new();
-    for planned in staying(plan) {
+pub(super) fn apart(whole: &Whole<'_>) -> Vec<String> {
+    let apps = whole.apps.values();
+    let away: HashSet<&Name> = apps.flat_map(|app| &app.away_from).collect();
+    let mut on: HashMap<(&Name, &Name), &InstanceSpec> = HashMap::new();
+    for planned in staying(whole.instances).filter(|planned| away.contains(&planned.spec.app)) {
         on.insert((&planned.spec.host, &planned.spec.app), &planned.spec);
     }
     let mut found = Vec::new();
-    for planned in staying(plan) {
-        let away = plan
+    for planned in staying(whole.instances).filter(|_| !away.is_empty()) {
+        let away = whole
             .apps
             .get(&planned.spec.app)
             .into_iter()
@@ -263,9 +283,9 @@ pub(super) fn apart(plan: &Plan) -> Vec<String> {
     found
 }
 
-pub(super) fn store_spread(plan: &Plan) -> Vec<String> {
-    let mut on: BTreeMap<(&Name, &Name), &InstanceSpec> = BTreeMap::new();
-    let stores = staying(plan)
+pub(super) fn store_spread(whole: &Whole<'_>) -> Vec<String> {
+    let mut on: HashMap<(&Name, &Name), &InstanceSpec> = HashMap::new();
+    let stores = staying(whole.instances)
         .map(|planned| &planned.spec)
         .filter(|spec| spec.store);
     let mut found = Vec::new();
@@ -280,17 +300,17 @@ pub(super) fn store_spread(plan: &Plan) -> Vec<String> {
     found
 }
 
-pub(super) fn store_data(plan: &Plan) -> Vec<String> {
+pub(super) fn store_data(sight: &Sight<'_>) -> Vec<String> {
     let mut found = Vec::new();
     let mut steps: HashMap<&str, Vec<&Step>> = HashMap::new();
-    for step in plan.steps.iter().filter(|step| deletes(step)) {
+    for step in sight.steps.iter().filter(|step| deletes(step)) {
         if let Some(instance) = instance_of(step) {
             steps.entry(instance).or_default().push(step);
         }
     }
-    for planned in staying(plan).filter(|planned| planned.spec.store) {
+    for planned in staying(&sight.instances).filter(|planned| planned.spec.store) {
         let id = planned.spec.id.to_string();
-        if let Some(app) = plan.apps.get(&planned.spec.app).filter(|app| !app.store) {
+        if let Some(app) = sight.apps.get(&planned.spec.app).filter(|app| !app.store) {
             found.push(format!(
                 "{id} keeps data, and its app ({}) does not",
                 app.package
@@ -311,8 +331,9 @@ fn deletes(step: &Step) -> bool {
     step.verb == "uninstall" || undone == Some("uninstall")
 }
 
-pub(super) fn unpinned_package(plan: &Plan) -> Vec<String> {
-    let unpinned = staying(plan).filter(|planned| planned.spec.package.digest == Digest::of(b""));
+pub(super) fn unpinned_package(sight: &Sight<'_>) -> Vec<String> {
+    let unpinned =
+        staying(&sight.instances).filter(|planned| planned.spec.package.digest == Digest::of(b""));
     unpinned
         .map(|planned| {
             format!(
@@ -323,9 +344,9 @@ pub(super) fn unpinned_package(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn path(plan: &Plan) -> Vec<String> {
+pub(super) fn path(sight: &Sight<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    for planned in staying(plan) {
+    for planned in staying(&sight.instances) {
         for file in &planned.spec.files {
             if let Err(why) = inner_path(&file.path) {
                 found.push(format!("{}: {why}", planned.spec.id));
@@ -336,11 +357,11 @@ pub(super) fn path(plan: &Plan) -> Vec<String> {
 }
 
 /// A secret of an app that is not among an instance's needs, or that no app asks for.
-pub(super) fn token(plan: &Plan) -> Vec<String> {
+pub(super) fn token(sight: &Sight<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    for planned in staying(plan) {
+    for planned in staying(&sight.instances) {
         let spec = &planned.spec;
-        let own = plan.apps.get(&spec.app);
+        let own = sight.apps.get(&spec.app);
         let texts = spec
             .files
             .iter()
@@ -352,7 +373,7 @@ pub(super) fn token(plan: &Plan) -> Vec<String> {
             };
             let sees = spec.app == *app
                 || own.is_some_and(|own| own.needs.iter().any(|need| need.app == *app));
-            let asked = plan
+            let asked = sight
                 .apps
                 .get(app)
                 .is_some_and(|other| other.secrets.contains_key(name));
@@ -364,10 +385,10 @@ pub(super) fn token(plan: &Plan) -> Vec<String> {
     found
 }
 
-pub(super) fn action(plan: &Plan) -> Vec<String> {
-    let acted: HashSet<&str> = plan.steps.iter().filter_map(instance_of).collect();
+pub(super) fn action(sight: &Sight<'_>) -> Vec<String> {
+    let acted: HashSet<&str> = sight.steps.iter().filter_map(instance_of).collect();
     let mut found = Vec::new();
-    for planned in plan.instances.values() {
+    for planned in &sight.instances {
         let id = planned.spec.id.to_string();
         let has_steps = acted.contains(id.as_str());
         if has_steps == (planned.action == Action::Keep) {

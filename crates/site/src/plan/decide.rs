@@ -2,30 +2,25 @@ use std::collections::BTreeMap;
 
 use wright_model::{Diagnostic, InstanceRecord, InstanceSpec, Name, Severity, Traffic};
 
-use super::types::{Action, Observed, Planned};
+use super::types::{Action, Planned, World};
 use crate::{
     desired::{App, Desired},
     render::Slot,
 };
 
-/// Whether an instance is a store that has served and whose host is gone. It is not made anew
-/// elsewhere: that would be an empty one. It is left as it is, for a person to decide.
-pub(super) fn is_lost(name: &Name, observed: &Observed) -> bool {
-    observed.records.get(name).is_some_and(|record| {
-        let serves = record.spec.store && record.traffic == Traffic::On;
-        serves && !observed.is_live(&record.spec.host)
-    })
-}
-
 /// Says which stores are lost, and what can be done.
-pub(super) fn lost_stores(desired: &Desired, observed: &Observed) -> Vec<Diagnostic> {
+pub(super) fn lost_stores(desired: &Desired, world: &World<'_>) -> Vec<Diagnostic> {
+    let records = &world.observed.records;
     let mut found = Vec::new();
+    if !records.values().any(|record| world.has_lost(record)) {
+        return found;
+    }
     for app in desired.apps.values() {
         let names = app
             .instance_names()
             .filter_map(|(_, name)| name.parse::<Name>().ok());
-        for name in names.filter(|name| is_lost(name, observed)) {
-            let Some(record) = observed.records.get(&name) else {
+        for name in names.filter(|name| world.is_lost(name)) {
+            let Some(record) = records.get(&name) else {
                 continue;
             };
             let host = &record.spec.host;
@@ -43,8 +38,8 @@ pub(super) fn lost_stores(desired: &Desired, observed: &Observed) -> Vec<Diagnos
 }
 
 /// What is done with an instance that is wanted.
-pub(super) fn wanted(app: &App, slot: &Slot, spec: InstanceSpec, observed: &Observed) -> Planned {
-    let record = observed.records.get(&slot.name);
+pub(super) fn wanted(app: &App, slot: &Slot, spec: InstanceSpec, world: &World<'_>) -> Planned {
+    let record = world.observed.records.get(&slot.name);
     let mut planned = Planned {
         spec,
         action: Action::Create,
@@ -53,7 +48,7 @@ pub(super) fn wanted(app: &App, slot: &Slot, spec: InstanceSpec, observed: &Obse
         layer: app.layer,
     };
     let Some(record) = record else { return planned };
-    if is_lost(&slot.name, observed) {
+    if world.has_lost(record) {
         planned.spec = record.spec.clone();
         planned.action = Action::Keep;
         planned.new_package = false;
@@ -143,26 +138,36 @@ pub(super) struct Removal {
     pub warnings: Vec<Diagnostic>,
 }
 
-pub(super) fn removals(wanted: &BTreeMap<Name, Planned>, observed: &Observed) -> Removal {
-    let unwanted = observed
-        .records
-        .iter()
-        .filter(|(name, _)| !wanted.contains_key(*name));
-    remove(unwanted, observed)
+/// Whether a site wants an instance of this name.
+fn is_wanted(name: &Name, desired: &Desired) -> bool {
+    let Some((app, ordinal)) = name.as_str().rsplit_once('-') else {
+        return false;
+    };
+    let number = ordinal.parse::<u32>().ok();
+    // Written as names are: `web-01` is none.
+    let number = number.filter(|number| number.to_string() == ordinal);
+    let app = desired.apps.get(app);
+    number
+        .zip(app)
+        .is_some_and(|(number, app)| (1..=app.instances).contains(&number))
+}
+
+pub(super) fn removals(desired: &Desired, world: &World<'_>) -> Removal {
+    let records = world.observed.records.iter();
+    remove(records.filter(|(name, _)| !is_wanted(name, desired)), world)
 }
 
 pub(super) fn remove<'a>(
     records: impl Iterator<Item = (&'a Name, &'a InstanceRecord)>,
-    observed: &Observed,
+    world: &World<'_>,
 ) -> Removal {
-    let live = observed.live_hosts();
     let mut removal = Removal {
         planned: BTreeMap::new(),
         forget: Vec::new(),
         warnings: Vec::new(),
     };
     for (name, record) in records {
-        if !live.contains_key(&record.spec.host) {
+        if !world.live.contains_key(&record.spec.host) {
             removal.forget.push(name.clone());
             continue;
         }
@@ -176,7 +181,8 @@ pub(super) fn remove<'a>(
             warning.severity = Severity::Warning;
             removal.warnings.push(warning);
         }
-        let layer = observed
+        let layer = world
+            .observed
             .apps
             .get(&record.spec.app)
             .map_or(0, |app| app.layer);

@@ -6,8 +6,9 @@ use wright_workflow::Step;
 use crate::graph::Topology;
 
 use super::{
-    decide, path, slots, steps,
-    types::{Observed, Plan},
+    decide, path, slots,
+    steps::{self, Labelled},
+    types::{Observed, Plan, World},
 };
 
 /// Plans the end of a site: everything is drained, stopped and uninstalled, dependents before what
@@ -15,14 +16,25 @@ use super::{
 ///
 /// Who needs whom is taken from [`Observed::apps`]; apps that are not in it are taken down at once.
 pub fn plan_down(site: &Name, observed: &Observed, parent: u64) -> Plan {
-    let removal = decide::remove(observed.records.iter(), observed);
-    let steps = steps::steps(site, &removal.planned, &BTreeMap::new(), observed);
+    let world = World::of(observed);
+    let removal = decide::remove(observed.records.iter(), &world);
+    let nothing = steps::Staying {
+        has: &|_| false,
+        served: &|_| Vec::new(),
+    };
+    let removed: Vec<Labelled> = removal
+        .planned
+        .values()
+        .cloned()
+        .map(Labelled::new)
+        .collect();
+    let steps = steps::removals(&removed, &observed.apps, &nothing, &observed.durations);
     let (expected_ms, critical_path) = path::critical(&steps);
     let mut plan = Plan {
         site: site.clone(),
         parent,
         digest: Digest::of(b""),
-        hosts: slots::hosts(observed),
+        hosts: slots::hosts(&world),
         instances: removal.planned,
         apps: BTreeMap::new(),
         topology: Topology::default(),

@@ -1,24 +1,113 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use wright_model::{ByteSize, Capacity, CpuShare, Diagnostic, Host, HostState, Limits, Name};
+use wright_model::{ByteSize, Capacity, CpuShare, Diagnostic, Digest, HostState, Limits, Name};
 use wright_placement::{HostOffer, Refusal, Rule, Spread, Want, place};
 
-use super::{
-    decide,
-    types::{Observed, PlannedHost},
-};
+use super::types::{Observed, PlannedHost, World};
 use crate::{
     desired::{App, Desired, Place, PortWant},
+    pieces::{KnownApp, Parts, digest_of},
     render::{Slot, Topology},
 };
+
+/// Where every instance is, and what hosts there are.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub hosts: BTreeMap<Name, PlannedHost>,
+    /// Of the hosts.
+    pub digest: Digest,
+    pub topology: Topology,
+    /// Of each app's slots.
+    pub digests: BTreeMap<Name, Digest>,
+}
+
+impl Placed {
+    /// Places every instance and gives it its ports.
+    pub fn of(desired: &Desired, world: &World<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let hosts = hosts(world);
+        let topology = slots(desired, world, &hosts)?;
+        let digest = |(name, slots): (&Name, &Vec<Slot>)| {
+            let mut parts = Parts::of("slots");
+            for slot in slots {
+                parts.name(&slot.name);
+                parts.name(&slot.host);
+                parts.address(slot.address);
+                parts.add(&slot.ports.len().to_le_bytes());
+                for (port, number) in &slot.ports {
+                    parts.name(port);
+                    parts.add(&number.to_le_bytes());
+                }
+            }
+            (name.clone(), parts.seal())
+        };
+        Ok(Placed {
+            digest: digest_of(&hosts),
+            digests: topology.iter().map(digest).collect(),
+            hosts,
+            topology,
+        })
+    }
+
+    /// The digest of all that decides where instances are.
+    pub fn key(known: &[Arc<KnownApp>], world: &World<'_>) -> Digest {
+        let Observed {
+            hosts,
+            others,
+            records,
+            pins,
+            ..
+        } = world.observed;
+        let mut parts = Parts::of("placed");
+        for app in known {
+            parts.name(&app.app.name);
+            parts.add(app.wants.as_bytes());
+        }
+        parts.add(b"hosts");
+        for host in hosts {
+            let Capacity { cpu, memory } = host.capacity;
+            parts.name(&host.name);
+            parts.address(host.address);
+            parts.add(&u64::from(cpu.millis()).to_le_bytes());
+            parts.add(&memory.bytes().to_le_bytes());
+            parts.add(&[host.state as u8]);
+        }
+        parts.add(b"others");
+        for spec in others {
+            let Limits { cpu, memory } = spec.limits;
+            parts.add(spec.id.to_string().as_bytes());
+            parts.name(&spec.host);
+            parts.add(&u64::from(cpu.millis()).to_le_bytes());
+            parts.add(&memory.bytes().to_le_bytes());
+            parts.add(&spec.ports.len().to_le_bytes());
+            for port in spec.ports.values() {
+                parts.add(&port.to_le_bytes());
+            }
+        }
+        parts.add(b"records");
+        for (name, record) in records {
+            parts.name(name);
+            parts.add(record.spec_digest.as_bytes());
+            parts.add(&[record.traffic as u8]);
+        }
+        parts.add(b"pins");
+        for (name, host) in pins {
+            parts.name(name);
+            parts.name(host);
+        }
+        parts.seal()
+    }
+}
 
 /// Ports handed out where a baseline says `auto`.
 const AUTO_PORTS: std::ops::RangeInclusive<u16> = 20_000..=29_999;
 
 /// Live hosts and what other sites have taken of them.
-pub(super) fn hosts(observed: &Observed) -> BTreeMap<Name, PlannedHost> {
+pub(super) fn hosts(world: &World<'_>) -> BTreeMap<Name, PlannedHost> {
     let mut hosts: BTreeMap<Name, PlannedHost> = BTreeMap::new();
-    for (name, host) in observed.live_hosts() {
+    for (name, host) in &world.live {
         let taken = Limits {
             cpu: CpuShare::default(),
             memory: ByteSize::default(),
@@ -30,9 +119,9 @@ pub(super) fn hosts(observed: &Observed) -> BTreeMap<Name, PlannedHost> {
             taken,
             ports,
         };
-        hosts.insert(name.clone(), host);
+        hosts.insert((*name).clone(), host);
     }
-    for other in &observed.others {
+    for other in &world.observed.others {
         let Some(host) = hosts.get_mut(&other.host) else {
             continue;
         };
@@ -50,11 +139,10 @@ pub(super) fn hosts(observed: &Observed) -> BTreeMap<Name, PlannedHost> {
     hosts
 }
 
-fn offers(hosts: &BTreeMap<Name, PlannedHost>, observed: &Observed) -> Vec<HostOffer> {
-    let live = observed.live_hosts();
+fn offers(hosts: &BTreeMap<Name, PlannedHost>, world: &World<'_>) -> Vec<HostOffer> {
     let open = |name: &Name| {
-        live.get(name)
-            .is_some_and(|h: &&Host| h.state == HostState::Ready)
+        let host = world.live.get(name);
+        host.is_some_and(|host| host.state == HostState::Ready)
     };
     let offer = |(name, host): (&Name, &PlannedHost)| HostOffer {
         name: name.clone(),
@@ -93,11 +181,16 @@ fn pin(name: &Name, observed: &Observed, hosts: &BTreeMap<Name, PlannedHost>) ->
 }
 
 /// Places every instance and gives it its ports.
-pub(super) fn slots(desired: &Desired, observed: &Observed) -> Result<Topology, Vec<Diagnostic>> {
-    let hosts = hosts(observed);
+fn slots(
+    desired: &Desired,
+    world: &World<'_>,
+    hosts: &BTreeMap<Name, PlannedHost>,
+) -> Result<Topology, Vec<Diagnostic>> {
+    let observed = world.observed;
     let mut wants = Vec::new();
     let mut of_instance: BTreeMap<Name, (&App, u32)> = BTreeMap::new();
     for app in desired.apps.values() {
+        let app: &App = app;
         for (ordinal, name) in app.instance_names() {
             let Ok(name) = name.parse::<Name>() else {
                 continue;
@@ -107,24 +200,15 @@ pub(super) fn slots(desired: &Desired, observed: &Observed) -> Result<Topology, 
                 let help = "rename one of the apps";
                 return Err(vec![app.place.error("duplicate-app", message).help(help)]);
             }
-            if decide::is_lost(&name, observed) {
+            if world.is_lost(&name) {
                 continue;
             }
-            let pinned = pin(&name, observed, &hosts);
+            let pinned = pin(&name, observed, hosts);
             wants.push(want(app, name, pinned));
         }
     }
-    let placed = place(&offers(&hosts, observed), &wants).map_err(|refusals| {
-        let place = |r: &Refusal| {
-            of_instance
-                .get(&r.instance)
-                .map(|(app, _)| app.place.clone())
-        };
-        let found = refusals
-            .iter()
-            .map(|r| refusal(r, &place(r).unwrap_or_default()));
-        found.collect::<Vec<_>>()
-    })?;
+    let placed = place(&offers(hosts, world), &wants)
+        .map_err(|refusals| refused(&refusals, &of_instance))?;
     let mut topology: Topology = BTreeMap::new();
     for placed in placed {
         let Some((app, ordinal)) = of_instance.get(&placed.instance) else {
@@ -139,10 +223,7 @@ pub(super) fn slots(desired: &Desired, observed: &Observed) -> Result<Topology, 
         };
         topology.entry(app.name.clone()).or_default().push(slot);
     }
-    for (name, (app, ordinal)) in of_instance
-        .iter()
-        .filter(|(name, _)| decide::is_lost(name, observed))
-    {
+    for (name, (app, ordinal)) in of_instance.iter().filter(|(name, _)| world.is_lost(name)) {
         topology
             .entry(app.name.clone())
             .or_default()
@@ -151,7 +232,7 @@ pub(super) fn slots(desired: &Desired, observed: &Observed) -> Result<Topology, 
     for slots in topology.values_mut() {
         slots.sort_by_key(|slot| slot.ordinal);
     }
-    auto_ports(desired, observed, &hosts, &mut topology)?;
+    auto_ports(desired, observed, hosts, &mut topology)?;
     Ok(topology)
 }
 
@@ -193,7 +274,21 @@ fn want(app: &App, instance: Name, pinned: Option<Name>) -> Want {
     }
 }
 
-fn refusal(refusal: &Refusal, place: &Place) -> Diagnostic {
+/// One finding for each app that does not fit, by the first of its instances that no host takes.
+fn refused(refusals: &[Refusal], of_instance: &BTreeMap<Name, (&App, u32)>) -> Vec<Diagnostic> {
+    let mut by_app: BTreeMap<&Name, (&App, &Refusal, usize)> = BTreeMap::new();
+    for refusal in refusals {
+        if let Some((app, _)) = of_instance.get(&refusal.instance) {
+            let entry = by_app.entry(&app.name).or_insert((app, refusal, 0));
+            entry.2 += 1;
+        }
+    }
+    let finding = |(app, refusal, count)| refusal_of(app, refusal, count);
+    by_app.into_values().map(finding).collect()
+}
+
+/// What is said of this many instances of an app that no host takes, the first of them refused so.
+fn refusal_of(app: &App, refusal: &Refusal, count: usize) -> Diagnostic {
     let help = match refusal.rule {
         Rule::Memory => "lower `resources.memory`, remove instances, or add hosts",
         Rule::Cpu => "lower `resources.cpu`, remove instances, or add hosts",
@@ -204,7 +299,14 @@ fn refusal(refusal: &Refusal, place: &Place) -> Diagnostic {
         Rule::Closed => "wait until a host is ready, or add one",
         Rule::Pinned => "bring the host back, or remove the instance first",
     };
-    place.error("no-host", refusal.to_string()).help(help)
+    let more = match count {
+        0 | 1 => String::new(),
+        count => format!("; nor {} more of {}", count - 1, app.name),
+    };
+    let place: &Place = &app.place;
+    place
+        .error("no-host", format!("{refusal}{more}"))
+        .help(help)
 }
 
 /// Gives every `auto` port a number: the one it has, or the lowest that is free on its host.

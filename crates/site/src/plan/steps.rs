@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use wright_model::{Digest, InstanceId, InstanceSpec, Name, Span};
+use wright_model::{Digest, InstanceId, Name, PackageId, Span};
 use wright_workflow::{Retry, Step, Undo};
 
-use super::{
-    path,
-    types::{Action, Observed, Planned, PlannedApp},
-};
+use super::types::{Action, Planned, PlannedApp};
 
 /// The verbs of a site's steps: deadline of an attempt and attempts, and how long one is expected
 /// to take where nothing was measured.
@@ -29,63 +26,47 @@ pub(crate) const VERBS: [(&str, u64, u32, u64); 10] = [
 /// How much longer than a start may take its `ready` step waits for the agent's answer.
 const READY_SLACK: Span = Span::from_secs(10);
 
-pub(super) fn steps(
-    site: &Name,
-    instances: &BTreeMap<Name, Planned>,
-    apps: &BTreeMap<Name, PlannedApp>,
-    observed: &Observed,
-) -> Vec<Step> {
-    let mut graph = Graph {
-        site,
-        instances,
-        apps,
-        observed,
-        labels: instances
-            .iter()
-            .map(|(name, planned)| {
-                let digest = planned.spec.digest();
-                (name, (digest, label(&planned.spec, digest)))
-            })
-            .collect(),
-        checks: apps
-            .iter()
-            .filter(|(_, app)| !app.verify.is_empty())
-            .map(|(name, app)| (name, json!(app.verify)))
-            .collect(),
-        steps: Vec::new(),
-        fetched: BTreeMap::new(),
-    };
-    let mut by_app: BTreeMap<(u32, &Name), Vec<&Planned>> = BTreeMap::new();
-    for planned in instances.values() {
-        by_app
-            .entry((planned.layer, &planned.spec.app))
-            .or_default()
-            .push(planned);
-    }
-    for planned in by_app.values_mut() {
-        planned.sort_by_key(|p| ordinal(&p.spec.id.name));
-    }
-    for planned in by_app.values() {
-        graph.app(planned);
-    }
-    for planned in by_app.values() {
-        graph.removals(planned);
-    }
-    path::in_order(graph.steps)
+/// How long verbs took in earlier runs, milliseconds.
+pub(super) type Durations = BTreeMap<String, u64>;
+
+/// How long a step of a verb is expected to take, milliseconds.
+pub(super) fn expected_ms(verb: &str, durations: &Durations) -> u64 {
+    let row = VERBS.iter().find(|row| row.0 == verb);
+    let measured = durations.get(verb).copied();
+    measured.unwrap_or(row.map_or(100, |row| row.3))
 }
 
-/// The number at the end of an instance's name.
-fn ordinal(name: &Name) -> u32 {
-    name.as_str()
-        .rsplit('-')
-        .next()
-        .and_then(|digits| digits.parse().ok())
-        .unwrap_or(0)
+/// One instance of a plan, and what the names of its steps are made of.
+#[derive(Debug)]
+pub(crate) struct Labelled {
+    pub planned: Planned,
+    /// Of its specification.
+    pub digest: Digest,
+    /// What the names of its steps have in common.
+    label: String,
 }
 
-/// What the names of an instance's steps have in common.
-fn label(spec: &InstanceSpec, digest: Digest) -> String {
-    format!("{}@{}#{}", spec.id.name, spec.host, digest.short())
+impl Labelled {
+    pub fn new(planned: Planned) -> Self {
+        let spec = &planned.spec;
+        let digest = spec.digest();
+        let label = format!("{}@{}#{}", spec.id.name, spec.host, digest.short());
+        Labelled {
+            planned,
+            digest,
+            label,
+        }
+    }
+
+    /// Whether it gets a new `ready` and `serve`.
+    pub fn is_set_up(&self) -> bool {
+        !matches!(self.planned.action, Action::Keep | Action::Remove)
+    }
+
+    /// The name of one of its steps.
+    pub fn step(&self, verb: &str) -> String {
+        format!("{verb}/{}", self.label)
+    }
 }
 
 fn input(host: &Name, instance: &InstanceId, spec: Option<Digest>) -> Value {
@@ -95,18 +76,120 @@ fn input(host: &Name, instance: &InstanceId, spec: Option<Digest>) -> Value {
     }
 }
 
-struct Graph<'a> {
-    site: &'a Name,
-    instances: &'a BTreeMap<Name, Planned>,
-    apps: &'a BTreeMap<Name, PlannedApp>,
-    observed: &'a Observed,
-    /// Of every instance the digest of its specification and its label: asked for again and again.
-    labels: BTreeMap<&'a Name, (Digest, String)>,
-    /// The checks of every app that has some, as its `verify` steps carry them.
-    checks: BTreeMap<&'a Name, Value>,
-    steps: Vec<Step>,
-    /// The index of the fetch of a package to a host.
-    fetched: BTreeMap<(Name, Digest), usize>,
+/// A package that a host must have: one step, whoever needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fetch {
+    pub host: Name,
+    pub package: PackageId,
+    pub layer: u32,
+}
+
+impl Fetch {
+    pub fn name(&self) -> String {
+        let Fetch { host, package, .. } = self;
+        format!("fetch/{package}@{host}#{}", package.digest.short())
+    }
+
+    pub fn step(&self, durations: &Durations) -> Step {
+        let Fetch { host, package, .. } = self;
+        let about = About {
+            verb: "fetch",
+            host,
+            layer: self.layer,
+            deadline: None,
+        };
+        let input = json!({ "host": host, "package": package });
+        let scope = format!("fetch/{host}/{package}");
+        about.step(self.name(), input, Vec::new(), scope, None, durations)
+    }
+}
+
+/// What of a step follows from its verb and its place.
+struct About<'a> {
+    verb: &'a str,
+    host: &'a Name,
+    layer: u32,
+    /// Where it is not the verb's.
+    deadline: Option<Span>,
+}
+
+impl About<'_> {
+    fn step(
+        self,
+        name: String,
+        input: Value,
+        mut needs: Vec<String>,
+        scope: String,
+        undo: Option<Undo>,
+        durations: &Durations,
+    ) -> Step {
+        needs.sort();
+        needs.dedup();
+        let row = VERBS.iter().find(|row| row.0 == self.verb);
+        let (_, deadline, attempts, _) = row.copied().unwrap_or(("", 60, 1, 100));
+        Step {
+            name,
+            verb: self.verb.to_owned(),
+            input,
+            needs,
+            scope,
+            target: Some(self.host.to_string()),
+            layer: self.layer,
+            deadline: self.deadline.unwrap_or(Span::from_secs(deadline)),
+            retry: Retry {
+                attempts,
+                ..Retry::default()
+            },
+            undo,
+            expected_ms: expected_ms(self.verb, durations),
+        }
+    }
+}
+
+/// What sets up the instances of one app.
+#[derive(Debug, Default)]
+pub(crate) struct AppSteps {
+    /// What their hosts must have.
+    pub fetches: Vec<Fetch>,
+    /// In an order in which they could be walked.
+    pub steps: Vec<Step>,
+}
+
+/// The steps that set up the instances of one app, given by ordinal; `gates` are the `ready` steps
+/// of the apps whose readiness its starts wait for.
+pub(super) fn app_steps(
+    app: &PlannedApp,
+    instances: &[Labelled],
+    gates: &[String],
+    durations: &Durations,
+) -> AppSteps {
+    let mut making = Making {
+        app,
+        checks: (!app.verify.is_empty()).then(|| json!(app.verify)),
+        gates,
+        durations,
+        made: AppSteps::default(),
+    };
+    let mut former: Option<String> = None;
+    for instance in instances {
+        match &instance.planned.action {
+            Action::Keep | Action::Remove => {}
+            Action::Update { .. } if instance.planned.before.is_some() => {
+                former = Some(making.update(instance, former.take()));
+            }
+            Action::Create | Action::Move { .. } | Action::Update { .. } => making.create(instance),
+        }
+    }
+    making.made
+}
+
+struct Making<'a> {
+    app: &'a PlannedApp,
+    /// The app's checks, as its `verify` steps carry them.
+    checks: Option<Value>,
+    gates: &'a [String],
+    durations: &'a Durations,
+    made: AppSteps,
 }
 
 /// What one step of an instance is made of, beside the instance.
@@ -117,35 +200,9 @@ struct Part<'s> {
     undo: Option<Undo>,
 }
 
-impl Graph<'_> {
-    fn digest(&self, planned: &Planned) -> Digest {
-        let known = self.labels.get(&planned.spec.id.name);
-        known.map_or_else(|| planned.spec.digest(), |(digest, _)| *digest)
-    }
-
-    fn step_name(&self, verb: &str, planned: &Planned) -> String {
-        match self.labels.get(&planned.spec.id.name) {
-            Some((_, label)) => format!("{verb}/{label}"),
-            None => format!("{verb}/{}", label(&planned.spec, planned.spec.digest())),
-        }
-    }
-
-    fn app(&mut self, planned: &[&Planned]) {
-        let mut former: Option<String> = None;
-        for planned in planned {
-            match &planned.action {
-                Action::Keep | Action::Remove => {}
-                Action::Update { .. } if planned.before.is_some() => {
-                    former = Some(self.update(planned, former.take()));
-                }
-                Action::Create | Action::Move { .. } | Action::Update { .. } => {
-                    self.create(planned)
-                }
-            }
-        }
-    }
-
-    fn create(&mut self, planned: &Planned) {
+impl Making<'_> {
+    fn create(&mut self, instance: &Labelled) {
+        let planned = &instance.planned;
         let id = &planned.spec.id;
         let scope = format!("instance/{}", id.name);
         let undo = |verb: &str| {
@@ -165,18 +222,18 @@ impl Graph<'_> {
             undo,
         };
         let undo_install = if made { undo("uninstall") } else { None };
-        let install = self.push(planned, part("install", vec![fetch], undo_install));
-        let configure = self.push(planned, part("configure", vec![install], None));
-        let mut needs = vec![configure];
-        needs.extend(self.ready_of_needs(planned, true));
-        let start = self.push(planned, part("start", needs, undo("stop")));
-        let checked = self.checks(planned, start, &scope);
-        self.push(planned, part("serve", vec![checked], undo("drain")));
+        let install = self.push(instance, part("install", vec![fetch], undo_install));
+        let configure = self.push(instance, part("configure", vec![install], None));
+        let needs = [&[configure], self.gates].concat();
+        let start = self.push(instance, part("start", needs, undo("stop")));
+        let checked = self.checks(instance, start, &scope);
+        self.push(instance, part("serve", vec![checked], undo("drain")));
     }
 
     /// Takes an instance out of service, changes it and puts it back. Every undo is the inverse of
     /// its step, so that undoing in reverse order brings back what served before.
-    fn update(&mut self, planned: &Planned, former: Option<String>) -> String {
+    fn update(&mut self, instance: &Labelled, former: Option<String>) -> String {
+        let planned = &instance.planned;
         let spec = &planned.spec;
         let scope = format!("app/{}", spec.app);
         let undo = |verb: &str, spec_digest: Option<Digest>| {
@@ -195,45 +252,37 @@ impl Graph<'_> {
         let mut needs: Vec<String> = former.into_iter().collect();
         if planned.new_package {
             let fetch = self.fetch(planned);
-            needs.push(self.push(planned, part("install", vec![fetch], None)));
+            needs.push(self.push(instance, part("install", vec![fetch], None)));
         }
-        let gates = self.ready_of_needs(planned, true);
-        needs.extend(gates.iter().cloned());
-        let drain = self.push(planned, part("drain", needs, undo("serve", planned.before)));
-        let stop = self.push(
-            planned,
-            part("stop", vec![drain], undo("start", planned.before)),
-        );
-        let configure = self.push(
-            planned,
-            part("configure", vec![stop], undo("configure", planned.before)),
-        );
-        let needs = [vec![configure], gates].concat();
-        let start = self.push(planned, part("start", needs, undo("stop", None)));
-        let checked = self.checks(planned, start, &scope);
-        self.push(planned, part("serve", vec![checked], undo("drain", None)))
+        needs.extend(self.gates.iter().cloned());
+        let before = planned.before;
+        let drain = self.push(instance, part("drain", needs, undo("serve", before)));
+        let stop = self.push(instance, part("stop", vec![drain], undo("start", before)));
+        let undo_configure = undo("configure", before);
+        let configure = self.push(instance, part("configure", vec![stop], undo_configure));
+        let needs = [&[configure], self.gates].concat();
+        let start = self.push(instance, part("start", needs, undo("stop", None)));
+        let checked = self.checks(instance, start, &scope);
+        self.push(instance, part("serve", vec![checked], undo("drain", None)))
     }
 
     /// `ready` and, where the baseline has checks, `verify`.
-    fn checks(&mut self, planned: &Planned, start: String, scope: &str) -> String {
+    fn checks(&mut self, instance: &Labelled, start: String, scope: &str) -> String {
         let part = |verb, needs| Part {
             verb,
             needs,
             scope,
             undo: None,
         };
-        let ready = self.push(planned, part("ready", vec![start]));
-        let app = self.apps.get(&planned.spec.app);
-        let checks = self.checks.get(&planned.spec.app).cloned();
-        let (Some(app), Some(checks)) = (app, checks) else {
+        let ready = self.push(instance, part("ready", vec![start]));
+        let Some(checks) = self.checks.clone() else {
             return ready;
         };
-        let mut needs = vec![ready];
-        needs.extend(self.ready_of_needs(planned, false));
-        let verify = self.push(planned, part("verify", needs));
-        let within: u64 = app.verify.iter().map(|check| check.within.millis()).sum();
-        if let Some(step) = self.steps.last_mut() {
-            step.deadline = step.deadline.max(Span::from_millis(within));
+        let verify = self.push(instance, part("verify", vec![ready]));
+        let within = self.app.verify.iter().map(|check| check.within.millis());
+        let within = Span::from_millis(within.sum());
+        if let Some(step) = self.made.steps.last_mut() {
+            step.deadline = step.deadline.max(within);
             if let Value::Object(input) = &mut step.input {
                 input.insert("checks".to_owned(), checks);
             }
@@ -241,167 +290,114 @@ impl Graph<'_> {
         verify
     }
 
-    /// The `ready` steps of the needs of an instance that do, or do not, gate its start.
-    fn ready_of_needs(&self, planned: &Planned, gate: bool) -> Vec<String> {
-        let needs = self
-            .apps
-            .get(&planned.spec.app)
-            .into_iter()
-            .flat_map(|app| &app.needs);
-        let mut ready = Vec::new();
-        for need in needs.filter(|need| need.gate == gate) {
-            let names = self.instances_of(&need.app);
-            let changed = names.filter(|p| !matches!(p.action, Action::Keep | Action::Remove));
-            ready.extend(changed.map(|p| self.step_name("ready", p)));
-        }
-        ready
-    }
-
-    /// The planned instances of an app, by their names.
-    fn instances_of<'b>(&'b self, app: &'b Name) -> impl Iterator<Item = &'b Planned> {
-        let count = self.apps.get(app).map_or(0, |app| app.instances);
-        (1..=count).filter_map(move |n| self.instances.get(format!("{app}-{n}").as_str()))
-    }
-
-    fn removals(&mut self, planned: &[&Planned]) {
-        for planned in planned.iter().filter(|p| p.action == Action::Remove) {
-            let id = &planned.spec.id;
-            let scope = format!("instance/{}", id.name);
-            let part = |verb, needs| Part {
-                verb,
-                needs,
-                scope: &scope,
-                undo: None,
-            };
-            let needs = self.before_removal(planned);
-            let drain = self.push(planned, part("drain", needs));
-            let stop = self.push(planned, part("stop", vec![drain]));
-            self.push(planned, part("uninstall", vec![stop]));
-        }
-    }
-
-    /// Whoever stays of the app is in service first, and whoever needed it is gone or changed.
-    fn before_removal(&self, planned: &Planned) -> Vec<String> {
-        let app = &planned.spec.app;
-        let mut needs = BTreeSet::new();
-        for stays in self.instances_of(app) {
-            if !matches!(stays.action, Action::Keep | Action::Remove) {
-                needs.insert(self.step_name("serve", stays));
-            }
-        }
-        let dependents: BTreeSet<&Name> = self
-            .observed
-            .apps
-            .iter()
-            .filter(|(_, other)| other.needs.iter().any(|need| need.gate && need.app == *app))
-            .map(|(name, _)| name)
-            .collect();
-        if dependents.is_empty() {
-            return needs.into_iter().collect();
-        }
-        let whole_app = !self.apps.contains_key(app);
-        for other in self
-            .instances
-            .values()
-            .filter(|p| dependents.contains(&p.spec.app))
-        {
-            match other.action {
-                Action::Keep => {}
-                Action::Remove if whole_app => drop(needs.insert(self.step_name("stop", other))),
-                Action::Remove => {}
-                _ => drop(needs.insert(self.step_name("serve", other))),
-            }
-        }
-        needs.into_iter().collect()
-    }
-
     fn fetch(&mut self, planned: &Planned) -> String {
-        let (host, package) = (&planned.spec.host, &planned.spec.package);
-        let key = (host.clone(), package.digest);
-        if let Some(step) = self
-            .fetched
-            .get(&key)
-            .and_then(|index| self.steps.get_mut(*index))
-        {
-            step.layer = step.layer.min(planned.layer);
-            return step.name.clone();
+        let fetch = Fetch {
+            host: planned.spec.host.clone(),
+            package: planned.spec.package.clone(),
+            layer: planned.layer,
+        };
+        let name = fetch.name();
+        if !self.made.fetches.contains(&fetch) {
+            self.made.fetches.push(fetch);
         }
-        let name = format!("fetch/{package}@{host}#{}", package.digest.short());
-        let scope = format!("fetch/{host}/{package}");
-        self.fetched.insert(key, self.steps.len());
-        let input = json!({ "host": host, "package": package });
-        self.add(
-            "fetch",
-            name.clone(),
-            input,
-            Vec::new(),
-            scope,
-            planned,
-            None,
-        );
         name
     }
 
-    fn push(&mut self, planned: &Planned, part: Part<'_>) -> String {
-        let spec = &planned.spec;
-        debug_assert_eq!(spec.id.site, *self.site);
-        let digest = match part.verb {
-            "drain" | "stop" | "uninstall" => None,
-            _ => Some(self.digest(planned)),
+    fn push(&mut self, instance: &Labelled, part: Part<'_>) -> String {
+        let spec = &instance.planned.spec;
+        let about = About {
+            verb: part.verb,
+            host: &spec.host,
+            layer: instance.planned.layer,
+            deadline: (part.verb == "ready")
+                .then(|| Span::from_millis(spec.ready_within.millis() + READY_SLACK.millis())),
         };
-        let name = self.step_name(part.verb, planned);
+        let digest = match part.verb {
+            "drain" | "stop" => None,
+            _ => Some(instance.digest),
+        };
+        let name = instance.step(part.verb);
         let input = input(&spec.host, &spec.id, digest);
-        self.add(
-            part.verb,
+        let scope = part.scope.to_owned();
+        let step = about.step(
             name.clone(),
             input,
             part.needs,
-            part.scope.to_owned(),
-            planned,
+            scope,
             part.undo,
+            self.durations,
         );
+        self.made.steps.push(step);
         name
     }
+}
 
-    #[allow(clippy::too_many_arguments)] // the fields of one step, in their order
-    fn add(
-        &mut self,
-        verb: &str,
-        name: String,
-        input: Value,
-        mut needs: Vec<String>,
-        scope: String,
-        planned: &Planned,
-        undo: Option<Undo>,
-    ) {
-        needs.sort();
-        needs.dedup();
-        let row = VERBS.iter().find(|row| row.0 == verb);
-        let (_, deadline, attempts, expected) = row.copied().unwrap_or(("", 60, 1, 100));
-        let deadline = match verb {
-            "ready" => Span::from_millis(planned.spec.ready_within.millis() + READY_SLACK.millis()),
-            _ => Span::from_secs(deadline),
-        };
-        self.steps.push(Step {
-            name,
-            verb: verb.to_owned(),
-            input,
-            needs,
-            scope,
-            target: Some(planned.spec.host.to_string()),
-            layer: planned.layer,
-            deadline,
-            retry: Retry {
-                attempts,
-                ..Retry::default()
-            },
-            undo,
-            expected_ms: self
-                .observed
-                .durations
-                .get(verb)
-                .copied()
-                .unwrap_or(expected),
-        });
+/// What stays while instances are removed.
+pub(super) struct Staying<'a> {
+    /// Whether an app stays.
+    pub has: &'a dyn Fn(&Name) -> bool,
+    /// The `serve` steps of an app.
+    pub served: &'a dyn Fn(&Name) -> Vec<String>,
+}
+
+/// Who needed whom among the apps that were there: of each, those whose starts waited for it.
+pub(super) fn dependents(apps: &BTreeMap<Name, PlannedApp>) -> BTreeMap<&Name, BTreeSet<&Name>> {
+    let mut dependents: BTreeMap<&Name, BTreeSet<&Name>> = BTreeMap::new();
+    for (name, app) in apps {
+        for need in app.needs.iter().filter(|need| need.gate) {
+            dependents.entry(&need.app).or_default().insert(name);
+        }
     }
+    dependents
+}
+
+/// Instances to remove, by app.
+pub(super) fn removed_by_app(removed: &[Labelled]) -> BTreeMap<&Name, Vec<&Labelled>> {
+    let mut by_app: BTreeMap<&Name, Vec<&Labelled>> = BTreeMap::new();
+    for instance in removed {
+        let app = &instance.planned.spec.app;
+        by_app.entry(app).or_default().push(instance);
+    }
+    by_app
+}
+
+/// The steps that remove instances: whoever stays of the app is in service first, and whoever needed
+/// it is gone or changed. `apps` are those of the plan that made the instances.
+pub(super) fn removals(
+    removed: &[Labelled],
+    apps: &BTreeMap<Name, PlannedApp>,
+    staying: &Staying<'_>,
+    durations: &Durations,
+) -> Vec<Step> {
+    let by_app = removed_by_app(removed);
+    let dependents = dependents(apps);
+    let mut steps = Vec::new();
+    for (app, instances) in &by_app {
+        let mut before: BTreeSet<String> = (staying.served)(app).into_iter().collect();
+        for other in dependents.get(app).into_iter().flatten() {
+            before.extend((staying.served)(other));
+            if !(staying.has)(app) {
+                let gone = by_app.get(other).into_iter().flatten();
+                before.extend(gone.map(|instance| instance.step("stop")));
+            }
+        }
+        for instance in instances {
+            let (spec, layer) = (&instance.planned.spec, instance.planned.layer);
+            let mut needs: Vec<String> = before.iter().cloned().collect();
+            for verb in ["drain", "stop", "uninstall"] {
+                let about = About {
+                    verb,
+                    host: &spec.host,
+                    layer,
+                    deadline: None,
+                };
+                let name = instance.step(verb);
+                let needs = std::mem::replace(&mut needs, vec![name.clone()]);
+                let input = input(&spec.host, &spec.id, None);
+                let scope = format!("instance/{}", spec.id.name);
+                steps.push(about.step(name, input, needs, scope, None, durations));
+            }
+        }
+    }
+    super::path::in_order(steps)
 }

@@ -1,8 +1,12 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use serde::{Deserialize, Serialize};
 use wright_model::{
-    Capacity, Check, Diagnostic, Digest, Host, InstanceRecord, InstanceSpec, Limits, Name,
+    Capacity, Check, Diagnostic, Digest, Host, HostState, InstanceRecord, InstanceSpec, Limits,
+    Name, Traffic,
 };
 use wright_workflow::Step;
 
@@ -178,7 +182,7 @@ impl Plan {
     }
 
     /// Computes the digest anew from everything else but the steps.
-    pub(crate) fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         self.digest = Digest::of(b"");
         let steps = std::mem::take(&mut self.steps);
         self.digest = Digest::of_json(self).unwrap_or(self.digest);
@@ -199,19 +203,35 @@ impl Action {
     }
 }
 
-impl Observed {
-    /// Whether a host exists and is not given up.
-    pub(crate) fn is_live(&self, name: &Name) -> bool {
-        let known = self.hosts.iter().find(|host| host.name == *name);
-        known.is_some_and(|host| host.state != wright_model::HostState::Dead)
-    }
+/// What is there, with its live hosts by name.
+pub(crate) struct World<'a> {
+    pub observed: &'a Observed,
+    /// Those that are not given up.
+    pub live: HashMap<&'a Name, &'a Host>,
+}
 
-    /// Hosts that are not given up, by name.
-    pub(crate) fn live_hosts(&self) -> BTreeMap<&Name, &Host> {
-        let live = self
+impl<'a> World<'a> {
+    pub fn of(observed: &'a Observed) -> Self {
+        let live = observed
             .hosts
             .iter()
-            .filter(|h| h.state != wright_model::HostState::Dead);
-        live.map(|host| (&host.name, host)).collect()
+            .filter(|host| host.state != HostState::Dead);
+        World {
+            observed,
+            live: live.map(|host| (&host.name, host)).collect(),
+        }
+    }
+
+    /// Whether an instance is a store that has served and whose host is gone. It is not made anew
+    /// elsewhere: that would be an empty one. It is left as it is, for a person to decide.
+    pub fn has_lost(&self, record: &InstanceRecord) -> bool {
+        let serves = record.spec.store && record.traffic == Traffic::On;
+        serves && !self.live.contains_key(&record.spec.host)
+    }
+
+    /// The same by the instance's name.
+    pub fn is_lost(&self, instance: &Name) -> bool {
+        let record = self.observed.records.get(instance);
+        record.is_some_and(|record| self.has_lost(record))
     }
 }

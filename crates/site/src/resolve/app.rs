@@ -27,6 +27,7 @@ const RESERVED: [u16; 1] = [7070];
 pub(super) fn resolve(
     known: &Known<'_>,
     baseline: &Read<Baseline>,
+    layer: u32,
     found: &mut Vec<Diagnostic>,
 ) -> Option<App> {
     let value = &baseline.value;
@@ -101,7 +102,7 @@ pub(super) fn resolve(
         ready: probe,
         ready_within,
         verify,
-        layer: 0,
+        layer,
         place: baseline.place(&["app"]),
     })
 }
@@ -165,6 +166,12 @@ fn entries(config: &Config) -> Vec<(Vec<String>, &ConfigEntry)> {
                 .collect()
         }
     }
+}
+
+/// The templates that a baseline names.
+pub(super) fn templates(baseline: &Read<Baseline>) -> impl Iterator<Item = &str> {
+    let entries = entries(&baseline.value.config).into_iter();
+    entries.map(|(_, entry)| entry.template.as_str())
 }
 
 fn files(

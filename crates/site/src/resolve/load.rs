@@ -1,55 +1,85 @@
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use wright_model::{Diagnostic, nearest};
+use wright_model::{Diagnostic, Digest, nearest};
 
-use super::{Read, stop};
+use super::{Baselines, Read, stop};
 use crate::{
     bundle::Bundle,
     input::{
-        files::{Baseline, SiteFile},
+        files::SiteFile,
         schema, shape,
         yaml::{self, Document},
     },
+    pieces::{Parts, Pieces},
 };
 
-/// The site file and its baselines.
-type Files = (Read<SiteFile>, Vec<Read<Baseline>>);
-
-/// Reads the site file and every baseline it names.
-pub(super) fn load(bundle: &Bundle) -> Result<Files, Vec<Diagnostic>> {
-    let site = site_file(bundle)?;
-    let schema = schema::baseline();
+/// Reads every baseline that the site file names.
+pub(super) fn load(
+    bundle: &Bundle,
+    site: &Read<SiteFile>,
+    pieces: &mut Pieces,
+) -> Result<Vec<Arc<Baselines>>, Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let mut baselines = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut named = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, entry) in site.value.baselines.iter().enumerate() {
         let files = bundle.baselines_of(entry);
         if files.is_empty() {
-            found.push(no_baseline(bundle, &site, index, entry));
+            found.push(no_baseline(bundle, site, index, entry));
         }
-        for file in files {
-            if !seen.insert(file) {
-                continue;
-            }
-            let text = bundle.files.get(file).map_or("", String::as_str);
-            match yaml::parse(file, text) {
-                Ok(documents) if documents.is_empty() => {
-                    found.push(empty(file, "a baseline", "app"))
-                }
-                Ok(documents) => {
-                    for document in documents {
-                        baselines.extend(read(document, &schema, &mut found));
-                    }
-                }
-                Err(error) => found.push(error),
-            }
+        named.extend(files.into_iter().filter(|file| seen.insert(*file)));
+    }
+    let texts: Vec<(&str, &str, Digest)> = named
+        .into_iter()
+        .map(|path| {
+            let text = bundle.files.get(path).map_or("", String::as_str);
+            (path, text, Parts::of(path).text(text).seal())
+        })
+        .collect();
+    let schema = OnceLock::new();
+    let read = |&(path, text, digest): &(&str, &str, Digest)| {
+        let schema = schema.get_or_init(schema::baseline);
+        Ok(Arc::new(baselines(path, text, digest, schema)?))
+    };
+    match pieces.files.all(&texts, |(_, _, digest)| *digest, read) {
+        Ok(files) => stop(found).map(|()| files),
+        Err(wrong) => {
+            found.extend(wrong);
+            Err(stop(found).err().unwrap_or_default())
         }
     }
-    stop(found)?;
-    Ok((site, baselines))
 }
 
-fn site_file(bundle: &Bundle) -> Result<Read<SiteFile>, Vec<Diagnostic>> {
+/// Reads the baselines of a file.
+fn baselines(
+    path: &str,
+    text: &str,
+    digest: Digest,
+    schema: &Value,
+) -> Result<Baselines, Vec<Diagnostic>> {
+    let documents = yaml::parse(path, text).map_err(|error| vec![error])?;
+    if documents.is_empty() {
+        return Err(vec![empty(path, "a baseline", "app")]);
+    }
+    let mut found = Vec::new();
+    let read = documents
+        .into_iter()
+        .filter_map(|document| read(document, schema, &mut found))
+        .collect();
+    if found.is_empty() {
+        let path = path.to_owned();
+        Ok(Baselines { path, digest, read })
+    } else {
+        Err(found)
+    }
+}
+
+pub(super) fn site_file(bundle: &Bundle) -> Result<Read<SiteFile>, Vec<Diagnostic>> {
     let file = &bundle.root;
     let Some(text) = bundle.files.get(file) else {
         return Err(vec![Diagnostic::error(

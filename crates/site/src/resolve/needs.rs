@@ -22,7 +22,7 @@ impl NeedEntry {
 }
 
 /// Needs and `away-from` that name no app of the site, themselves, or one app twice.
-pub(super) fn unknown(baselines: &[Read<Baseline>]) -> Vec<Diagnostic> {
+pub(super) fn unknown(baselines: &[&Read<Baseline>]) -> Vec<Diagnostic> {
     let known: BTreeSet<&str> = baselines.iter().map(|b| b.value.app.as_str()).collect();
     let mut found = Vec::new();
     for baseline in baselines {
@@ -66,9 +66,9 @@ pub(super) fn unknown(baselines: &[Read<Baseline>]) -> Vec<Diagnostic> {
 }
 
 /// Apps whose instances' names would be too long for a [`Name`].
-pub(super) fn long_names(baselines: &[Read<Baseline>]) -> Vec<Diagnostic> {
+pub(super) fn long_names(baselines: &[&Read<Baseline>]) -> Vec<Diagnostic> {
     let too_long = baselines.iter().filter(|b| b.value.app.as_str().len() > 58);
-    let refuse = |baseline: &Read<Baseline>| {
+    let refuse = |baseline: &&Read<Baseline>| {
         let message = format!(
             "`{}` is too long for an app: its instances' names would be longer than 63 characters",
             baseline.value.app
@@ -82,11 +82,11 @@ pub(super) fn long_names(baselines: &[Read<Baseline>]) -> Vec<Diagnostic> {
 
 /// The layer of every app by the needs that gate; a cycle is reported as a path.
 pub(super) fn layers(
-    baselines: &[Read<Baseline>],
+    baselines: &[&Read<Baseline>],
     found: &mut Vec<Diagnostic>,
 ) -> BTreeMap<Name, u32> {
     let by_name: BTreeMap<&Name, &Read<Baseline>> =
-        baselines.iter().map(|b| (&b.value.app, b)).collect();
+        baselines.iter().map(|b| (&b.value.app, *b)).collect();
     let mut walk = Walk {
         by_name: &by_name,
         layers: BTreeMap::new(),
