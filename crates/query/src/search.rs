@@ -1,0 +1,198 @@
+//! Words, over all kinds.
+
+use std::collections::BTreeMap;
+
+use roaring::RoaringBitmap;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Index, column::Column, posting::Gathered, table::Table, value::Value, words::has_word,
+};
+
+/// The most words of a search that are looked at.
+const MAX_WORDS: usize = 8;
+/// A prefix that begins more words than this is checked on what the other words leave.
+const MAX_CODES: usize = 20_000;
+/// The most rows of a kind that are checked.
+const MAX_CHECKED: usize = 20_000;
+
+/// Why a resource was found, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rank {
+    /// It has exactly this name.
+    Name,
+    /// Its name begins so.
+    Prefix,
+    /// It has all the words.
+    Words,
+    /// It has words that begin so.
+    Beginnings,
+}
+
+/// A resource that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hit {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Why it was found.
+    pub rank: Rank,
+}
+
+impl Index {
+    /// The first resources, best first, that have all words of a text, or words that begin so: in
+    /// their names, labels, and the texts of fields that no schema says are something else. Upper and
+    /// lower case of ASCII letters are the same.
+    ///
+    /// Of a prefix that very many have, the first that are found are given, not those with the least
+    /// names.
+    pub fn search(&self, text: &str, kinds: &[&str], limit: usize) -> Vec<Hit> {
+        let text = text.trim();
+        let lower = text.to_ascii_lowercase();
+        let mut words: Vec<&str> = lower.split_whitespace().take(MAX_WORDS).collect();
+        words.dedup();
+        let mut hits = BTreeMap::new();
+        if words.is_empty() || limit == 0 {
+            return Vec::new();
+        }
+        let kinds = if kinds.is_empty() {
+            self.kinds()
+        } else {
+            kinds.to_vec()
+        };
+        let tables: Vec<(&str, &Table)> = kinds
+            .into_iter()
+            .filter_map(|kind| Some((kind, self.table(kind)?)))
+            .collect();
+        let mut note = |kind: &str, name: &str, rank: Rank| {
+            let at = (kind.to_owned(), name.to_owned());
+            let best = hits.entry(at).or_insert(rank);
+            *best = rank.min(*best);
+        };
+        for (kind, table) in &tables {
+            for name in [text, lower.as_str()] {
+                if table.row(name).is_some() {
+                    note(kind, name, Rank::Name);
+                }
+            }
+            let names = table.columns.first().map(|column| &column.dictionary);
+            for names in names.into_iter() {
+                let begins = names.with_word(&lower).filter(|start| start.at == 0);
+                let taken = begins.filter(|start| names.rows(start.code).len() > 0);
+                for start in taken.take(limit) {
+                    note(kind, names.text_of(start.code), Rank::Prefix);
+                }
+            }
+        }
+        for (kind, table) in &tables {
+            for (row, rank) in with_words(table, &words, limit) {
+                note(kind, table.name(row), rank);
+            }
+        }
+        let mut hits: Vec<Hit> = hits
+            .into_iter()
+            .map(|((kind, name), rank)| Hit { kind, name, rank })
+            .collect();
+        hits.sort_by(|a, b| (a.rank, &a.name, &a.kind).cmp(&(b.rank, &b.name, &b.kind)));
+        hits.truncate(limit);
+        hits
+    }
+}
+
+fn searched(table: &Table) -> impl Iterator<Item = &Column> {
+    table
+        .columns
+        .iter()
+        .filter(|column| column.sort.is_searched())
+}
+
+/// Some rows of a table that have all words; the whole ones are looked for first.
+fn with_words(table: &Table, words: &[&str], limit: usize) -> Vec<(u32, Rank)> {
+    let (rows, _) = candidates(table, words, MAX_CODES);
+    let mut found = Vec::new();
+    for row in rows.iter().take(MAX_CHECKED) {
+        found.extend(rank(table, row, words).map(|rank| (row, rank)));
+        if found.len() >= limit * 4 {
+            break;
+        }
+    }
+    found.sort_by_key(|(row, rank)| (*rank, *row));
+    found.truncate(limit);
+    found
+}
+
+/// All rows that have the words which the index can tell; and the words that are still to check.
+/// Of the first word, `most` values at most are looked at.
+pub(crate) fn candidates<'w>(
+    table: &Table,
+    words: &[&'w str],
+    most: usize,
+) -> (RoaringBitmap, Vec<&'w str>) {
+    let dictionaries = || searched(table).flat_map(|column| [&column.dictionary, &column.members]);
+    let count = |word: &str| {
+        dictionaries()
+            .map(|words| words.words_with(word))
+            .sum::<usize>()
+    };
+    let mut counted: Vec<(usize, &str)> = words.iter().map(|word| (count(word), *word)).collect();
+    counted.sort_unstable();
+    let mut left: Option<RoaringBitmap> = None;
+    let mut unchecked = Vec::new();
+    for (count, word) in counted {
+        let is_last_resort = left.is_none();
+        if count > MAX_CODES && !is_last_resort {
+            unchecked.push(word);
+            continue;
+        }
+        let mut rows = Gathered::new(table.end());
+        for dictionary in dictionaries() {
+            let starts = dictionary.with_word(word).take(most);
+            starts.for_each(|start| rows.add(dictionary.rows(start.code)));
+        }
+        let rows = rows.rows();
+        left = Some(match left {
+            Some(left) => left & rows,
+            None => rows,
+        });
+    }
+    (left.unwrap_or_default(), unchecked)
+}
+
+/// Whether a row has all words, and whether as a whole.
+pub(crate) fn rank(table: &Table, row: u32, words: &[&str]) -> Option<Rank> {
+    let mut rank = Rank::Words;
+    for word in words {
+        let mut best = None;
+        for column in searched(table) {
+            if let Some(value) = column.value(row) {
+                best = best.max(in_value(value, word));
+            }
+            if best == Some(true) {
+                break;
+            }
+        }
+        if !best? {
+            rank = Rank::Beginnings;
+        }
+    }
+    Some(rank)
+}
+
+fn in_value(value: Value<'_>, word: &str) -> Option<bool> {
+    match value {
+        Value::Text(text) => has_word(text, word),
+        Value::List(list) => {
+            let mut best = None;
+            list.any(|element| {
+                if let Value::Text(text) = element {
+                    best = best.max(has_word(text, word));
+                }
+                best == Some(true)
+            });
+            best
+        }
+        _ => None,
+    }
+}
