@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,32 @@ pub enum Outcome {
     Refused,
     /// It was begun, or should have been, and failed.
     Failed,
+}
+
+impl Outcome {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+        }
+    }
+}
+
+/// A word that is no [`Outcome`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no outcome: done, refused or failed was expected")]
+pub struct NoOutcome(String);
+
+impl FromStr for Outcome {
+    type Err = NoOutcome;
+
+    fn from_str(word: &str) -> Result<Self, NoOutcome> {
+        let all = [Outcome::Done, Outcome::Refused, Outcome::Failed];
+        let found = all.into_iter().find(|outcome| outcome.as_str() == word);
+        found.ok_or_else(|| NoOutcome(word.to_owned()))
+    }
 }
 
 /// Somebody did or tried something, or read a secret.

@@ -25,8 +25,8 @@ mod target;
 mod throttle;
 mod tokens;
 
-pub use act::Act;
-pub use audit::{Audit, AuditQuery, AuditRecord, Outcome};
+pub use act::{Act, NoAct};
+pub use audit::{Audit, AuditQuery, AuditRecord, NoOutcome, Outcome};
 pub use caller::Caller;
 pub use decision::{Decision, allows};
 pub use fields::Fields;

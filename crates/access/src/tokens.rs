@@ -233,6 +233,16 @@ impl Tokens {
         Ok(records)
     }
 
+    /// Forgets those that have expired.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn forget_expired(&self, now: Timestamp) -> Result<(), TokenError> {
+        self.revoke(|token| token.expires_at.is_some_and(|end| end <= now))
+            .await?;
+        Ok(())
+    }
+
     /// Withdraws those that `which` says; they are worth nothing from now on.
     ///
     /// # Errors

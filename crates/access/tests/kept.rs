@@ -68,6 +68,10 @@ async fn a_token_is_worth_nothing_from_its_end_on() {
     let issued = issue(&tokens, new).await.unwrap();
     assert!(tokens.find(&issued.token, now).await.unwrap().is_some());
     assert!(tokens.find(&issued.token, end).await.unwrap().is_none());
+    tokens.forget_expired(now).await.unwrap();
+    assert_eq!(tokens.list().await.unwrap().len(), 1);
+    tokens.forget_expired(end).await.unwrap();
+    assert!(tokens.list().await.unwrap().is_empty());
     let past = NewToken {
         expires_at: Some(now - SignedDuration::from_secs(1)),
         ..named("late")

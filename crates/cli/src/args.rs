@@ -1,5 +1,9 @@
 //! The command line: nouns, then verbs.
 
+mod access;
+
+pub use access::*;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -115,6 +119,35 @@ pub enum Command {
     /// The history of a resource.
     #[command(after_help = "Example:\n  wright history host h3")]
     History { kind: Name, name: String },
+    /// Show who you are, with a password; asks for it.
+    #[command(
+        after_help = "Examples:\n  wright login ada\n  wright login ada --server https://10.0.0.1:7400 --ca ca.pem --data ~/.wright"
+    )]
+    Login(LoginArgs),
+    /// End the session of `wright login`.
+    #[command(after_help = "Example:\n  wright logout")]
+    Logout,
+    /// Who the server takes you for, and your roles.
+    #[command(after_help = "Example:\n  wright whoami")]
+    Whoami,
+    /// Whether you may do something; exit code 1 where not.
+    #[command(after_help = "Examples:\n  wright can operate site shop\n  wright can write rack")]
+    Can(CanArgs),
+    /// Tokens for programs (WRIGHT_TOKEN is taken in place of a session).
+    #[command(
+        subcommand,
+        after_help = "Example:\n  wright token create ci --role developer --team web --expires 90d"
+    )]
+    Token(TokenCommand),
+    /// Users who log in.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  wright user create ada --password"
+    )]
+    User(UserCommand),
+    /// Who changed or tried to change what, and who read a secret.
+    #[command(after_help = "Example:\n  wright audit --actor ada --outcome refused")]
+    Audit(AuditArgs),
     /// Look after a store whose server does not run.
     #[command(subcommand, after_help = "Example:\n  wright store check")]
     Store(StoreCommand),

@@ -20,6 +20,8 @@ use wright_server::api::ClientContext;
 
 use crate::failure::Failure;
 
+/// The file with the session of `wright login`, beside client.json.
+const SESSION: &str = "session.json";
 /// How long one of several servers may take to say that it lives.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
@@ -34,21 +36,67 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reads `client.json` of a data directory.
+    /// Talks to the server of a data directory: as the session of `wright login`, where there is one;
+    /// with the token in `WRIGHT_TOKEN`, where that is set.
     pub fn open(data: &Path) -> Result<Self, Failure> {
-        let file = data.join("client.json");
-        let text = std::fs::read_to_string(&file).map_err(|error| {
-            Failure::usage(format!(
-                "no server is known here: {}: {error}\n  help: start one with `wright dev --hosts 8`, or name its data directory with --data DIR or WRIGHT_DATA",
-                file.display()
-            ))
-        })?;
-        let context: ClientContext = serde_json::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        let mut context = match Self::session(data)? {
+            Some(session) => session,
+            None => Self::context(data)?,
+        };
+        if let Some(token) = std::env::var("WRIGHT_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty())
+        {
+            context.token = token;
+        }
         Self::new(context)
     }
 
-    fn new(context: ClientContext) -> Result<Self, Failure> {
+    /// What `client.json` of a data directory says.
+    pub fn context(data: &Path) -> Result<ClientContext, Failure> {
+        let file = data.join("client.json");
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            Failure::usage(format!(
+                "no server is known here: {}: {error}\n  help: start one with `wright dev --hosts 8`, name its data directory with --data DIR or WRIGHT_DATA, or log in with `wright login --server URL --ca FILE`",
+                file.display()
+            ))
+        })?;
+        serde_json::from_str(&text)
+            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+    }
+
+    /// The session of `wright login`, if somebody is logged in.
+    pub fn session(data: &Path) -> Result<Option<ClientContext>, Failure> {
+        let file = data.join(SESSION);
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            return Ok(None);
+        };
+        let read = serde_json::from_str(&text);
+        read.map(Some)
+            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+    }
+
+    /// Keeps a session, for this user's eyes only.
+    pub fn keep_session(data: &Path, context: &ClientContext) -> Result<(), Failure> {
+        use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+        std::fs::create_dir_all(data)?;
+        let partial = data.join(format!("{SESSION}.partial"));
+        let text = serde_json::to_vec_pretty(context)
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(&partial)?.write_all(&text)?;
+        std::fs::rename(partial, data.join(SESSION))?;
+        Ok(())
+    }
+
+    /// Forgets the session.
+    pub fn forget_session(data: &Path) -> Result<(), Failure> {
+        Ok(std::fs::remove_file(data.join(SESSION))?)
+    }
+
+    /// Talks to a server.
+    pub fn new(context: ClientContext) -> Result<Self, Failure> {
         let mut roots = rustls::RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(context.ca.as_bytes()) {
             let certificate = certificate
@@ -229,6 +277,33 @@ impl Client {
             .send(Method::POST, path, "application/json", body.into())
             .await?;
         self.json(response).await
+    }
+
+    /// `PUT` of JSON, JSON back.
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
+        let response = self
+            .send(Method::PUT, path, "application/json", body.into())
+            .await?;
+        self.json(response).await
+    }
+
+    /// A request, with JSON or nothing in it, to which nothing is answered but that it was done.
+    pub async fn done(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<(), Failure> {
+        let body = body.map(serde_json::to_vec).transpose();
+        let body = body.map_err(|error| Failure::failed(error.to_string()))?;
+        let body = body.unwrap_or_default().into();
+        self.send(method, path, "application/json", body).await?;
+        Ok(())
     }
 
     /// `DELETE`, JSON back.

@@ -75,7 +75,12 @@ impl Duties {
         let over = &term.over;
         tokio::join!(
             hosts.run(over.clone()),
-            upkeep::run(rooms.store.clone(), rooms.inventory.clone(), over.clone()),
+            upkeep::run(
+                rooms.store.clone(),
+                rooms.inventory.clone(),
+                rooms.rights.clone(),
+                over.clone()
+            ),
             sweep::run(rooms.store.clone(), rooms.engine.clone(), over.clone()),
             rooms.control.clone().run(losses, over.clone()),
             self.tell_departures(lost),

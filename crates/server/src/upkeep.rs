@@ -1,13 +1,17 @@
-//! Keeping the store bounded: old revisions and old events are forgotten.
+//! Keeping the store bounded: old revisions, old events, old records of the audit and expired tokens are
+//! forgotten.
 //!
 //! A resource's own history (`wright history`) is kept apart from the store's revisions and is not
 //! touched.
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use wright_inventory::{Inventory, InventoryError};
 use wright_store::{Revision, SharedStore};
+
+use crate::rights::Rights;
 
 /// How often it is looked after.
 const EVERY: Duration = Duration::from_secs(60);
@@ -16,8 +20,16 @@ const REVISIONS: Revision = 20_000;
 /// Events that are kept.
 const EVENTS: usize = 20_000;
 
+/// How long the audit is kept: a year.
+const AUDIT: SignedDuration = SignedDuration::from_hours(366 * 24);
+
 /// Looks after the store until `shutdown`.
-pub async fn run(store: SharedStore, inventory: Arc<Inventory>, shutdown: CancellationToken) {
+pub async fn run(
+    store: SharedStore,
+    inventory: Arc<Inventory>,
+    rights: Arc<Rights>,
+    shutdown: CancellationToken,
+) {
     let mut due = tokio::time::interval(EVERY);
     loop {
         tokio::select! {
@@ -26,6 +38,13 @@ pub async fn run(store: SharedStore, inventory: Arc<Inventory>, shutdown: Cancel
         }
         if let Err(error) = forget(&store, &inventory).await {
             tracing::warn!(%error, "old revisions and events could not be forgotten");
+        }
+        let now = Timestamp::now();
+        if let Err(error) = rights.audit.forget(now - AUDIT).await {
+            tracing::warn!(%error, "old records of the audit could not be forgotten");
+        }
+        if let Err(error) = rights.tokens.forget_expired(now).await {
+            tracing::warn!(%error, "expired tokens could not be forgotten");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! One file for each noun.
 
+mod access;
 mod host;
 mod instance;
 mod inventory;
 mod job;
+mod login;
 mod package;
 mod roles;
 mod simulate;
@@ -70,9 +72,27 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
         Command::Get { kind, name } => inventory::get(open()?, &kind, name.as_deref()).await,
         Command::Watch(watching) => watch::run(open()?, watching).await,
         Command::Webhook(command) => webhook::run(open()?, command).await,
+        Command::Login(command) => login::login(data, command).await,
+        Command::Logout => login::logout(data).await,
+        Command::Whoami => login::whoami(open()?).await,
+        Command::Can(command) => login::can(open()?, command).await,
+        Command::Token(command) => access::token(open()?, command).await,
+        Command::User(command) => access::user(open()?, command).await,
+        Command::Audit(command) => access::audit(open()?, command).await,
         Command::History { kind, name } => inventory::history(open()?, &kind, &name).await,
         _ => Err(Failure::usage("this command does not talk to a server")),
     }
+}
+
+/// A text as a part of a URL (RFC 3986, 2.1).
+fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
 }
 
 /// The nearest `.wright` above the working directory, else `./.wright`.
