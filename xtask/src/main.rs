@@ -46,7 +46,7 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
-    /// What needs long to mean much: `crash`, `builds` or `store`. Ends with 0 or 1.
+    /// What needs long to mean much: `crash`, `builds`, `store` or `api`. Ends with 0 or 1.
     Soak {
         /// Which.
         name: String,

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold on main.
 
-use crate::{Result, demo, packages, run};
+use crate::{Result, demo, packages, run, soak};
 
 /// Runs it all, the quick checks first.
 pub async fn test(only: Option<&str>) -> Result {
@@ -32,6 +32,7 @@ pub async fn test(only: Option<&str>) -> Result {
     // Not as a release: most of the time would go into building what is tested for a minute.
     run::cargo(&["test", "--workspace", "--exclude", "wright-e2e"]).await?;
     run::cargo(&end_to_end).await?;
+    soak::api::api(soak::api::SHORT).await?;
     demo::demo(true).await
 }
 

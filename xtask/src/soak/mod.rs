@@ -1,5 +1,7 @@
 //! `cargo xtask soak NAME`: the tests that need long to mean much, at their full length.
 
+pub mod api;
+
 use crate::{Result, packages, run};
 
 /// A soak: the test that it is, and how long that is at its full length.
@@ -34,8 +36,13 @@ const SOAKS: &[Soak] = &[
 
 /// Runs one. What the environment sets (`WRIGHT_SEED`, `WRIGHT_BLOWS`, …) goes before.
 pub async fn soak(name: &str) -> Result {
+    if name == "api" {
+        run::cargo(&["build", "--release", "--package", "wright-cli"]).await?;
+        return api::api(api::WHOLE).await;
+    }
     let Some(soak) = SOAKS.iter().find(|soak| soak.name == name) else {
-        let names: Vec<_> = SOAKS.iter().map(|soak| soak.name).collect();
+        let names = SOAKS.iter().map(|soak| soak.name).chain(["api"]);
+        let names: Vec<_> = names.collect();
         return Err(format!("there is no soak {name:?}; there are: {}", names.join(", ")).into());
     };
     if soak.package == "wright-e2e" {
