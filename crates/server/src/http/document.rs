@@ -7,7 +7,7 @@ use utoipa::OpenApi as _;
 
 use super::{
     Document,
-    gates::{Endpoint, Gate, On, TABLE},
+    gates::{Endpoint, Gate, TABLE},
 };
 
 /// The document.
@@ -36,14 +36,14 @@ fn complete(document: &mut Value) {
                 endpoint.path == path && endpoint.method.eq_ignore_ascii_case(method)
             });
             if let (Some(operation), Some(endpoint)) = (operations.get_mut(method), endpoint) {
-                answers(operation, endpoint);
+                answers(operation, endpoint, path.contains('{'));
             }
         }
     }
 }
 
 /// The answers that an operation has beside those that its handler names.
-fn answers(operation: &mut Value, endpoint: &Endpoint) {
+fn answers(operation: &mut Value, endpoint: &Endpoint, named: bool) {
     let takes_body = operation.get("requestBody").is_some();
     let takes = takes_body || operation.get("parameters").is_some();
     let Some(responses) = operation
@@ -60,9 +60,7 @@ fn answers(operation: &mut Value, endpoint: &Endpoint) {
         add("401", "No token, or one that is worth nothing.");
         add("403", "The caller may not.");
     }
-    if let Gate::Needs(_, on) | Gate::NeedsWhole(_, on, _) = endpoint.gate
-        && !matches!(on, On::All(_) | On::Some(_))
-    {
+    if named {
         add("404", "There is none, or the caller may not know of it.");
     }
     if takes {

@@ -153,7 +153,7 @@ pub async fn show(State(rooms): Shared, Path(name): Path<Name>) -> Result<Json<H
 }
 
 /// Pull the plug: the host dies at once and for good.
-#[utoipa::path(post, path = "/hosts/{host}/kill", params(("host" = String, Path)), responses((status = 200, description = "It is dead.", body = serde_json::Value)))]
+#[utoipa::path(post, path = "/hosts/{host}/kill", params(("host" = String, Path)), responses((status = 200, description = "It is dead.", body = serde_json::Value), (status = 409, description = "This server makes no hosts, so it cannot end one.")))]
 pub async fn kill(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,

@@ -63,7 +63,7 @@ async fn known(rooms: &Rooms, site: Name, name: Name) -> Result<InstanceRecord, 
 }
 
 /// One of the eight operations that a person may ask of an instance.
-#[utoipa::path(post, path = "/instances/{site}/{name}/{operation}", params(("site" = String, Path), ("name" = String, Path), ("operation" = String, Path)), responses((status = 200, description = "It was done.", body = serde_json::Value), (status = 409, description = "It failed.", body = serde_json::Value)))]
+#[utoipa::path(post, path = "/instances/{site}/{name}/{operation}", params(("site" = String, Path), ("name" = String, Path), ("operation" = String, Path)), responses((status = 200, description = "It was done.", body = serde_json::Value), (status = 409, description = "It failed.", body = serde_json::Value), (status = 503, description = "Its host does not answer, or took too long.")))]
 pub async fn operate(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,

@@ -128,7 +128,7 @@ pub(super) async fn begin(
 }
 
 /// End this session; its token is worth nothing from now on.
-#[utoipa::path(post, path = "/logout", responses((status = 204, description = "It is ended.")))]
+#[utoipa::path(post, path = "/logout", responses((status = 204, description = "It is ended."), (status = 409, description = "It is no session.")))]
 pub async fn logout(
     State(rooms): Shared,
     Extension(known): Extension<Known>,

@@ -101,7 +101,7 @@ async fn may_operate(rooms: &Rooms, known: &Known, bundle: &Bundle) -> Result<()
 }
 
 /// Take a site down.
-#[utoipa::path(post, path = "/sites/{site}/down", params(("site" = String, Path)), responses((status = 200, description = "The job and its plan.", body = serde_json::Value), (status = 404, description = "No such site.", body = serde_json::Value)))]
+#[utoipa::path(post, path = "/sites/{site}/down", params(("site" = String, Path)), responses((status = 200, description = "The job and its plan.", body = serde_json::Value), (status = 404, description = "No such site.", body = serde_json::Value), (status = 409, description = "A job of the site runs.")))]
 pub async fn down(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,
