@@ -1,20 +1,22 @@
 //! The HTTP client: everything the command line knows, it knows from the API.
 
 use std::{
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::{Frame, Incoming};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{client::legacy, client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio_util::io::ReaderStream;
 use wright_model::Problem;
 use wright_server::api::ClientContext;
 
@@ -24,6 +26,8 @@ use crate::failure::Failure;
 const SESSION: &str = "session.json";
 /// How long one of several servers may take to say that it lives.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// How much of a file is read at once, bytes.
+const PIECE: usize = 64 << 10;
 
 /// Talks to a server, and to the next where that one does not answer.
 pub struct Client {
@@ -32,7 +36,38 @@ pub struct Client {
     answers: AtomicUsize,
     /// Done when it was found out which of several servers answers at all.
     found: tokio::sync::OnceCell<()>,
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: legacy::Client<HttpsConnector<HttpConnector>, BoxBody<Bytes, io::Error>>,
+}
+
+/// What is sent; again to the next server where one does not answer.
+#[derive(Clone)]
+enum Payload {
+    /// In memory.
+    Bytes(Bytes),
+    /// A few bytes, and after them a file, however large it is.
+    File(Bytes, PathBuf),
+}
+
+impl Payload {
+    fn body(&self) -> io::Result<BoxBody<Bytes, io::Error>> {
+        let (head, file) = match self {
+            Payload::Bytes(bytes) => {
+                return Ok(Full::new(bytes.clone())
+                    .map_err(|never| match never {})
+                    .boxed());
+            }
+            Payload::File(head, file) => (head.clone(), std::fs::File::open(file)?),
+        };
+        let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE);
+        let pieces = futures::stream::once(async { Ok(head) }).chain(pieces);
+        Ok(BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data))))
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Payload::Bytes(bytes)
+    }
 }
 
 impl Client {
@@ -131,9 +166,9 @@ impl Client {
         method: Method,
         path: &str,
         content_type: &str,
-        body: Bytes,
+        body: impl Into<Payload>,
     ) -> Result<http::Response<Incoming>, Failure> {
-        let response = self.ask(method, path, content_type, body).await?;
+        let response = self.ask(method, path, content_type, body.into()).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -158,7 +193,7 @@ impl Client {
         method: Method,
         path: &str,
         content_type: &str,
-        body: Bytes,
+        body: Payload,
     ) -> Result<http::Response<Incoming>, Failure> {
         let servers = self.servers();
         if servers.len() > 1 {
@@ -168,7 +203,7 @@ impl Client {
         let mut failures = Vec::new();
         for number in (0..servers.len()).map(|nth| (first + nth) % servers.len()) {
             let url = format!("{}/api/v1{path}", servers[number]);
-            let request = self.request(&method, &url, content_type, body.clone())?;
+            let request = self.request(&method, &url, content_type, &body)?;
             let error = match self.http.request(request).await {
                 Ok(response) => {
                     self.answers.store(number, Ordering::Relaxed);
@@ -199,7 +234,8 @@ impl Client {
         for (number, server) in self.servers().into_iter().enumerate() {
             let url = format!("{server}/api/v1/health");
             let asked = async {
-                let request = self.request(&Method::GET, &url, "application/json", Bytes::new());
+                let request =
+                    self.request(&Method::GET, &url, "application/json", &Bytes::new().into());
                 self.http.request(request.ok()?).await.ok()
             };
             if let Ok(Some(_)) = tokio::time::timeout(ANSWERS_WITHIN, asked).await {
@@ -213,8 +249,8 @@ impl Client {
         method: &Method,
         url: &str,
         content_type: &str,
-        body: Bytes,
-    ) -> Result<Request<Full<Bytes>>, Failure> {
+        body: &Payload,
+    ) -> Result<Request<BoxBody<Bytes, io::Error>>, Failure> {
         Request::builder()
             .method(method)
             .uri(url)
@@ -223,7 +259,7 @@ impl Client {
                 format!("Bearer {}", self.context.token),
             )
             .header(header::CONTENT_TYPE, content_type)
-            .body(Full::new(body))
+            .body(body.body()?)
             .map_err(|error| Failure::usage(format!("{url}: {error}")))
     }
 
@@ -274,7 +310,7 @@ impl Client {
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
         let response = self
-            .send(Method::POST, path, "application/json", body.into())
+            .send(Method::POST, path, "application/json", Bytes::from(body))
             .await?;
         self.json(response).await
     }
@@ -314,14 +350,16 @@ impl Client {
         self.json(response).await
     }
 
-    /// `POST` of bytes, JSON back.
+    /// `POST` of a few bytes and a file after them, JSON back.
     pub async fn upload<T: DeserializeOwned>(
         &self,
         path: &str,
-        body: Vec<u8>,
+        head: Vec<u8>,
+        file: &Path,
     ) -> Result<T, Failure> {
+        let payload = Payload::File(head.into(), file.to_path_buf());
         let response = self
-            .send(Method::POST, path, "application/octet-stream", body.into())
+            .send(Method::POST, path, "application/octet-stream", payload)
             .await?;
         self.json(response).await
     }

@@ -20,6 +20,9 @@ use crate::{
     records::kind,
 };
 
+/// What the name of a file ends with while an archive is written to it.
+const PARTIAL: &str = "partial";
+
 /// The package store of one installation.
 pub struct Library {
     directory: PathBuf,
@@ -62,16 +65,22 @@ pub enum LibraryError {
 }
 
 impl Library {
-    /// Uses `directory` for archives.
+    /// Uses `directory` for archives; what was on its way when a server was killed goes.
     ///
     /// # Errors
-    /// Where the directory cannot be made.
+    /// Where the directory cannot be made or read.
     pub fn open(
         directory: &Path,
         trust: Arc<Trust>,
         inventory: Arc<Inventory>,
     ) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
+        for file in fs::read_dir(directory)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|end| end == PARTIAL) {
+                fs::remove_file(path)?;
+            }
+        }
         Ok(Library {
             directory: directory.to_path_buf(),
             trust,
@@ -80,9 +89,9 @@ impl Library {
     }
 
     /// A new file for an archive that is on its way.
-    pub fn partial(&self, digest: Digest) -> PathBuf {
+    pub fn partial(&self) -> PathBuf {
         let unique = uuid::Uuid::now_v7();
-        self.directory.join(format!("{digest}.{unique}.partial"))
+        self.directory.join(format!("{unique}.{PARTIAL}"))
     }
 
     /// Keeps an archive that came from another server, if it is what it should be.
@@ -112,30 +121,35 @@ impl Library {
         archive.is_file().then_some((archive, signature))
     }
 
-    /// Takes an archive after proving its signature. The same again changes nothing.
+    /// Takes an archive, whole in one of [`Library::partial`]'s files, after proving its signature. The
+    /// same again changes nothing.
     ///
     /// # Errors
     /// See [`LibraryError`]; nothing is kept then.
     pub async fn push(
         &self,
-        archive: &[u8],
+        partial: &Path,
         signature: &[u8],
         actor: &str,
     ) -> Result<PackageView, LibraryError> {
-        let digest = Digest::of(archive);
-        let partial = self.partial(digest);
+        let pushed = self.take(partial, signature, actor).await;
+        if pushed.is_err() {
+            let _ = fs::remove_file(partial);
+        }
+        pushed
+    }
+
+    async fn take(
+        &self,
+        partial: &Path,
+        signature: &[u8],
+        actor: &str,
+    ) -> Result<PackageView, LibraryError> {
+        let size = fs::metadata(partial)?.len();
         let keyring = self.trust.keyring().await?;
-        let proved = write_synced(&partial, archive)
-            .map_err(LibraryError::from)
-            .and_then(|()| prove(&partial, signature, &keyring));
-        let (contents, key_id) = match proved {
-            Ok(proved) => proved,
-            Err(error) => {
-                let _ = fs::remove_file(&partial);
-                return Err(error);
-            }
-        };
+        let (contents, key_id) = prove(partial, signature, &keyring)?;
         let (id, manifest) = (contents.id, contents.manifest);
+        let digest = id.digest;
         let name = id.to_string();
         if let Some(known) = self
             .inventory
@@ -143,19 +157,18 @@ impl Library {
             .await?
         {
             if known.id.digest != digest {
-                let _ = fs::remove_file(&partial);
                 return Err(LibraryError::Changed { package: name });
             }
             // What was taken then may have been damaged or lost since.
-            self.keep(digest, &partial, signature)?;
+            self.keep(digest, partial, signature)?;
             return Ok(known);
         }
-        self.keep(digest, &partial, signature)?;
+        self.keep(digest, partial, signature)?;
         let view = PackageView {
             id,
             description: manifest.description.clone(),
             platform: manifest.platform.to_string(),
-            size: archive.len() as u64,
+            size,
             key_id,
             pushed_at: Timestamp::now(),
         };

@@ -90,10 +90,6 @@ fn verify(data: &Path, format: Format, archive: &Path) -> Result<(), Failure> {
     })
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
-}
-
 /// The signature that lies beside an archive.
 fn signature_of(archive: &Path) -> Result<Vec<u8>, Failure> {
     let file = signature_path(archive);
@@ -109,12 +105,11 @@ fn signature_of(archive: &Path) -> Result<Vec<u8>, Failure> {
 async fn push(client: &Client, format: Format, archives: &[PathBuf]) -> Result<(), Failure> {
     let mut pushed = Vec::new();
     for archive in archives {
-        let bytes = read(archive)?;
         let signature = signature_of(archive)?;
         let length = u32::try_from(signature.len()).map_err(failed)?;
-        let body = [&length.to_be_bytes()[..], &signature, &bytes].concat();
+        let head = [&length.to_be_bytes()[..], &signature].concat();
         let view: PackageView = client
-            .upload("/packages", body)
+            .upload("/packages", head, archive)
             .await
             .map_err(|failure| failure.about(&archive.display()))?;
         pushed.push(view);

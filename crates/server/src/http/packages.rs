@@ -1,14 +1,25 @@
 //! Packages.
 
+use std::io;
+
 use axum::{
-    Extension, Json,
-    extract::{Path, State},
+    Extension, Json, RequestExt as _,
+    extract::{Path, Request, State},
 };
-use bytes::Bytes;
+use futures::TryStreamExt as _;
+use http_body_util::LengthLimitError;
+use tokio::{
+    fs,
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
+};
+use tokio_util::io::StreamReader;
 use wright_model::Name;
 
-use super::{Shared, answer::Refusal, auth::Actor};
+use super::{MAX_ARCHIVE, Shared, answer::Refusal, auth::Actor};
 use crate::{api::PackageView, library::LibraryError};
+
+/// The longest signature, bytes: one has some two hundred.
+const MAX_SIGNATURE: u32 = 64 << 10;
 
 impl From<LibraryError> for Refusal {
     fn from(error: LibraryError) -> Self {
@@ -60,17 +71,60 @@ pub async fn versions(
 pub async fn push(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,
-    body: Bytes,
+    request: Request,
 ) -> Result<Json<PackageView>, Refusal> {
-    let (signature, archive) = split(&body).ok_or_else(|| {
-        LibraryError::Malformed("a signature and an archive were expected".to_owned())
-    })?;
-    let package = rooms.library.push(archive, signature, &actor.0).await?;
+    let partial = rooms.library.partial();
+    let signature = match receive(request, &partial).await {
+        Ok(signature) => signature,
+        Err(refusal) => {
+            let _ = fs::remove_file(&partial).await;
+            return Err(refusal);
+        }
+    };
+    let package = rooms.library.push(&partial, &signature, &actor.0).await?;
     rooms.shelf.spread(package.id.digest).await?;
     Ok(Json(package))
 }
 
-fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = body.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+/// Writes the archive to a file, however large it is, and returns the signature.
+async fn receive(request: Request, partial: &std::path::Path) -> Result<Vec<u8>, Refusal> {
+    let body = request.into_limited_body().into_data_stream();
+    let mut body = StreamReader::new(body.map_err(io::Error::other));
+    let length = body.read_u32().await.map_err(cut_short)?;
+    if length > MAX_SIGNATURE {
+        let message =
+            format!("a signature of {length} bytes; at most {MAX_SIGNATURE} were expected");
+        return Err(LibraryError::Malformed(message).into());
+    }
+    let mut signature = vec![0; length as usize];
+    body.read_exact(&mut signature).await.map_err(cut_short)?;
+    let mut file = fs::File::create(partial).await.map_err(Refusal::internal)?;
+    loop {
+        let piece = body.fill_buf().await.map_err(cut_short)?;
+        if piece.is_empty() {
+            break;
+        }
+        file.write_all(piece).await.map_err(Refusal::internal)?;
+        let taken = piece.len();
+        body.consume(taken);
+    }
+    file.sync_all().await.map_err(Refusal::internal)?;
+    Ok(signature)
+}
+
+/// Why what was sent did not come whole: it is too large, or no signature and archive, or the link broke.
+fn cut_short(error: io::Error) -> Refusal {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return Refusal::new(
+                413,
+                "too-large",
+                "the package is too large",
+                format!("an archive has at most {} MiB", MAX_ARCHIVE >> 20),
+            );
+        }
+        cause = error.source();
+    }
+    LibraryError::Malformed(format!("a signature and an archive were expected: {error}")).into()
 }
