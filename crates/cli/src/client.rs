@@ -323,7 +323,7 @@ impl Client {
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
         let response = self
-            .send(Method::PUT, path, "application/json", body.into())
+            .send(Method::PUT, path, "application/json", Bytes::from(body))
             .await?;
         self.json(response).await
     }
@@ -337,7 +337,7 @@ impl Client {
     ) -> Result<(), Failure> {
         let body = body.map(serde_json::to_vec).transpose();
         let body = body.map_err(|error| Failure::failed(error.to_string()))?;
-        let body = body.unwrap_or_default().into();
+        let body = Bytes::from(body.unwrap_or_default());
         self.send(method, path, "application/json", body).await?;
         Ok(())
     }
