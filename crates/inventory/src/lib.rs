@@ -14,6 +14,7 @@
 //! - Every write of a resource can be guarded by the revision that was read.
 //! - Watches deliver every change once, in order; what was listed can be watched from.
 
+pub mod catalog;
 mod difference;
 mod error;
 mod event;

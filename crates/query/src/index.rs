@@ -157,6 +157,18 @@ impl Index {
         columns.iter().map(|column| column.path.as_str()).collect()
     }
 
+    /// The names of the documents of a kind that refer to a name by a field, at most so many.
+    pub fn referring(&self, kind: &str, field: &str, name: &str, most: usize) -> Vec<String> {
+        let found = self
+            .table(kind)
+            .and_then(|table| Some((table, table.column(field)?)));
+        let Some((table, column)) = found else {
+            return Vec::new();
+        };
+        let rows = column.referring(name).iter().take(most);
+        rows.map(|row| table.name(row).to_owned()).collect()
+    }
+
     pub(crate) fn table(&self, kind: &str) -> Option<&Table> {
         self.tables.get(kind)
     }

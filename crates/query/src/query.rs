@@ -51,6 +51,10 @@ pub struct Query {
     /// Whether to say what was done.
     #[serde(default)]
     pub explain: bool,
+    /// To go on with an answer: what it gave as its cursor. For those who keep pages; the index keeps
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// What was found.
@@ -345,6 +349,40 @@ impl Index {
         };
         let rows = order.first(rows.iter().map(|row| row.0), usize::MAX);
         Ok(rows.into_iter().map(RowNumber).collect())
+    }
+
+    /// The kinds whose resources an answer depends on; none where all do.
+    ///
+    /// # Errors
+    /// Where the query is not understood.
+    pub fn kinds_of(&self, query: &Query) -> Result<Vec<String>, QueryError> {
+        let Some(kind) = &query.kind else {
+            return Ok(Vec::new());
+        };
+        let mut kinds = vec![kind.clone()];
+        if let Some(text) = &query.filter {
+            let filter = Filter::compile(text, kind, self)?;
+            kinds.extend(filter.relations().into_iter().map(str::to_owned));
+        }
+        let sort = query.sort.iter().map(|path| path.trim_start_matches('-'));
+        let paths = query
+            .select
+            .iter()
+            .chain(&query.group_by)
+            .map(String::as_str)
+            .chain(sort);
+        for path in paths {
+            // What is not understood is refused when it is asked.
+            if let Ok(Expr::Path(path)) = compile::path(path, kind, self) {
+                kinds.extend(path.hops.into_iter().map(|hop| hop.kind));
+                if let Leaf::Referrers { kind, .. } = path.leaf {
+                    kinds.push(kind);
+                }
+            }
+        }
+        kinds.sort_unstable();
+        kinds.dedup();
+        Ok(kinds)
     }
 
     fn paths(

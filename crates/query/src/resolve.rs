@@ -64,6 +64,10 @@ pub(crate) fn path(
         }
         known(index, &kind, keys, wanted)?;
         let sort = sort(index, &kind, &joined(keys));
+        if sort == Sort::Hidden {
+            let message = format!("{} is secret: nothing is found by it", first.name);
+            return Err(error(first.column, message, ""));
+        }
         let leaf = Leaf::Field(field(keys, sort));
         return Ok(Path { hops, leaf });
     }

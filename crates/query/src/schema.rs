@@ -48,6 +48,8 @@ pub enum Sort {
     List,
     /// Any JSON, kept as one value: for maps with keys of the user's choice.
     Json,
+    /// What nobody may find anything by: it is not indexed.
+    Hidden,
     /// The name of a resource, or a list of names.
     Reference {
         /// Its kind.
@@ -90,7 +92,7 @@ impl Sort {
     /// What is expected, for people.
     pub(crate) fn expected(&self) -> &'static str {
         match self {
-            Sort::Any | Sort::Json => "any value",
+            Sort::Any | Sort::Json | Sort::Hidden => "any value",
             Sort::Text => "a text",
             Sort::Integer => "a whole number",
             Sort::Float => "a number",

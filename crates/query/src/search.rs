@@ -13,6 +13,8 @@ use crate::{
 const MAX_WORDS: usize = 8;
 /// A prefix that begins more words than this is checked on what the other words leave.
 const MAX_CODES: usize = 20_000;
+/// So few rows are checked for the other words one by one.
+const FEW: u64 = 4096;
 /// The most rows of a kind that are checked.
 const MAX_CHECKED: usize = 20_000;
 
@@ -46,8 +48,7 @@ impl Index {
     /// their names, labels, and the texts of fields that no schema says are something else. Upper and
     /// lower case of ASCII letters are the same.
     ///
-    /// Of a prefix that very many have, the first that are found are given, not those with the least
-    /// names.
+    /// Of what very many have, the first that are found are given, not those with the least names.
     pub fn search(&self, text: &str, kinds: &[&str], limit: usize) -> Vec<Hit> {
         let text = text.trim();
         let lower = text.to_ascii_lowercase();
@@ -86,9 +87,19 @@ impl Index {
                 }
             }
         }
+        let mut whole = 0;
         for (kind, table) in &tables {
-            for (row, rank) in with_words(table, &words, limit) {
+            let found = with_words(table, &words, limit);
+            whole += found
+                .iter()
+                .filter(|(_, rank)| *rank == Rank::Words)
+                .count();
+            for (row, rank) in found {
                 note(kind, table.name(row), rank);
+            }
+            // No other kind has better ones.
+            if whole >= limit {
+                break;
             }
         }
         let mut hits: Vec<Hit> = hits
@@ -141,8 +152,9 @@ pub(crate) fn candidates<'w>(
     let mut left: Option<RoaringBitmap> = None;
     let mut unchecked = Vec::new();
     for (count, word) in counted {
-        let is_last_resort = left.is_none();
-        if count > MAX_CODES && !is_last_resort {
+        if let Some(left) = &left
+            && (count > MAX_CODES || left.len() <= FEW)
+        {
             unchecked.push(word);
             continue;
         }

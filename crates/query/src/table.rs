@@ -282,11 +282,11 @@ impl Writing<'_> {
         }
         self.path.push_str(key);
         let path = std::mem::take(&mut self.path);
+        let sort = self.table.schema.sort(&path);
         match value {
+            _ if sort == Some(&Sort::Hidden) => self.path = path,
             Json::Object(map)
-                if !map.is_empty()
-                    && depth < MAX_DEPTH
-                    && self.table.schema.sort(&path) != Some(&Sort::Json) =>
+                if !map.is_empty() && depth < MAX_DEPTH && sort != Some(&Sort::Json) =>
             {
                 self.path = path;
                 for (key, value) in map {

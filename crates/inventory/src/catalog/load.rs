@@ -1,0 +1,147 @@
+//! Reading everything at once: two threads, each a kind at a time.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{runtime::Handle, task};
+use wright_query::{Document, Index};
+use wright_store::{Entry, Range, Revision};
+
+use super::schema;
+use crate::{
+    Inventory, InventoryError, Resource, keys,
+    kind::is_platform,
+    record::Record,
+    resource::{self, name_in},
+};
+
+/// How many entries are read at once.
+const PAGE: usize = 2000;
+/// How many threads parse.
+const THREADS: usize = 2;
+
+/// An index of all resources as they were at a revision.
+pub(super) async fn load(inventory: &Inventory, at: Revision) -> Result<Index, InventoryError> {
+    let kinds = inventory.all_kinds().await?;
+    let schemas: Vec<_> = kinds.iter().map(|kind| schema::of(kind)).collect();
+    let names = names(inventory, at).await?;
+    let waiting: Arc<Mutex<VecDeque<String>>> = Arc::new(Mutex::new(names.into_iter().collect()));
+    let work = || {
+        let (inventory, waiting, schemas) = (inventory.clone(), waiting.clone(), schemas.clone());
+        let here = Handle::current();
+        task::spawn_blocking(move || {
+            let mut index = Index::default();
+            schemas.into_iter().for_each(|schema| index.declare(schema));
+            index.begin_load();
+            let next = || {
+                waiting
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop_front()
+            };
+            while let Some(kind) = next() {
+                here.block_on(load_kind(&inventory, &kind, at, &mut index))?;
+            }
+            index.settle();
+            Ok::<_, InventoryError>(index)
+        })
+    };
+    let parts = futures::future::join_all((0..THREADS).map(|_| work())).await;
+    let mut whole = Index::default();
+    schemas
+        .iter()
+        .for_each(|schema| whole.declare(schema.clone()));
+    for part in parts {
+        whole.absorb(part.map_err(|_| InventoryError::Store(wright_store::StoreError::Closed))??);
+    }
+    whole.advance(at);
+    Ok(whole)
+}
+
+/// The kinds that have resources.
+async fn names(inventory: &Inventory, at: Revision) -> Result<BTreeSet<String>, InventoryError> {
+    let mut names = BTreeSet::new();
+    let mut range = keys::everything();
+    loop {
+        let page = inventory.store.range(range.clone(), 1, Some(at)).await?;
+        let Some(entry) = page.entries.first() else {
+            return Ok(names);
+        };
+        let key = String::from_utf8_lossy(&entry.key).into_owned();
+        let Some((before, rest)) = key.split_once('/') else {
+            return Ok(names);
+        };
+        let kind = rest.split('/').next().unwrap_or_default();
+        names.insert(kind.to_owned());
+        // `0` is what follows `/`.
+        range.start = format!("{before}/{kind}0").into();
+    }
+}
+
+async fn load_kind(
+    inventory: &Inventory,
+    kind: &str,
+    at: Revision,
+    index: &mut Index,
+) -> Result<(), InventoryError> {
+    let mut own = HashMap::new();
+    if is_platform(kind) {
+        pages(inventory, keys::written_range(kind), at, |entry| {
+            own.insert(name_in(&entry.key), Record::read(entry)?);
+            Ok(())
+        })
+        .await?;
+    }
+    pages(inventory, keys::kind_range(kind), at, |entry| {
+        let mut resource = Resource::from_entry(entry)?;
+        if let Some(own) = own.remove(&resource.name) {
+            resource = resource.with(own);
+        }
+        put(index, &resource);
+        Ok(())
+    })
+    .await?;
+    for (name, record) in own {
+        put(index, &resource::whole(kind, &name, Some(record), None));
+    }
+    Ok(())
+}
+
+/// Gives each entry of a range; one that cannot be read is left out.
+async fn pages(
+    inventory: &Inventory,
+    mut range: Range,
+    at: Revision,
+    mut each: impl FnMut(&Entry) -> Result<(), InventoryError>,
+) -> Result<(), InventoryError> {
+    loop {
+        let page = inventory.store.range(range.clone(), PAGE, Some(at)).await?;
+        for entry in &page.entries {
+            if let Err(error) = each(entry) {
+                tracing::warn!(%error, "it cannot be found by queries");
+            }
+        }
+        let Some(last) = page.entries.last().filter(|_| page.more) else {
+            return Ok(());
+        };
+        range.start = [&last.key[..], b"\0"].concat().into();
+    }
+}
+
+/// Puts a resource into an index.
+pub(super) fn put(index: &mut Index, resource: &Resource) {
+    let document = Document {
+        kind: &resource.kind,
+        name: &resource.name,
+        labels: &resource.labels,
+        body: &resource.body,
+    };
+    if !index.put(&document, resource.revision) {
+        tracing::warn!(
+            kind = resource.kind,
+            "there are too many: it cannot be found by queries"
+        );
+    }
+}

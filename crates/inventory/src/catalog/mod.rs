@@ -1,0 +1,357 @@
+//! The catalog: all resources in memory, to find them by what they are (decision 9).
+
+mod load;
+mod pages;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, task, time};
+use wright_query::{Found, Group, Hit, Index, Query, QueryError, Revision, Row, Step};
+use wright_store::{Changes, Range};
+
+use self::pages::{Pages, Rest};
+use crate::{
+    Inventory, InventoryError, Referrer, Referrers, Resource,
+    kind::{KIND, Kind, is_platform},
+};
+
+/// The wait before what the store refused is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long one waits for a revision to be in memory.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The most rows of a page.
+const MOST_ROWS: usize = 10_000;
+/// The rows of a page where nobody says how many.
+const SOME_ROWS: usize = 100;
+
+/// Finds resources, counts and groups them, and searches their words.
+pub struct Catalog {
+    inventory: Inventory,
+    index: RwLock<Index>,
+    /// The revision that is in the index; 0: it is not loaded yet.
+    seen: watch::Sender<Revision>,
+    pages: Mutex<Pages>,
+    /// How often everything was loaded: rows of another load are others.
+    loads: std::sync::atomic::AtomicU64,
+}
+
+/// An answer, or a page of one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Answer {
+    /// What was answered from.
+    pub revision: Revision,
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Those of this page.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<Row>,
+    /// How many of each combination.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
+    /// What was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// To ask for the next page; none where this was the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Why the catalog did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The query.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The pages of an answer are kept for five minutes, and not all of them when there are many.
+    #[error("the rest of that answer is no longer kept: ask anew")]
+    Expired,
+    /// Not everything is in memory yet.
+    #[error("revision {asked} is not in memory after {PATIENCE:?}; {seen} is")]
+    Behind {
+        /// What was waited for.
+        asked: Revision,
+        /// How far it is; 0 while it is loaded.
+        seen: Revision,
+    },
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog")
+            .field("seen", &*self.seen.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Catalog {
+    /// An empty one; [`Catalog::run`] fills it.
+    pub fn new(inventory: Inventory) -> Arc<Self> {
+        Arc::new(Catalog {
+            inventory,
+            index: RwLock::default(),
+            seen: watch::Sender::default(),
+            pages: Mutex::default(),
+            loads: Default::default(),
+        })
+    }
+
+    /// Loads everything and follows every change, until the store is closed.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            match self.follow().await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "the catalog is loaded anew"),
+            }
+            time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn follow(&self) -> Result<(), InventoryError> {
+        let store = &self.inventory.store;
+        let at = store.revision().await?;
+        let index = load::load(&self.inventory, at).await?;
+        // All keys: whoever waits for a revision need not know which commits concern resources.
+        let all = Range {
+            start: "".into(),
+            end: None,
+        };
+        let mut changes = store.watch(all, at).await?;
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+        self.loads
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.seen.send_replace(at.max(1));
+        while let Some(commit) = changes.next().await {
+            self.take(commit?).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes one commit: readers see all of it or nothing.
+    async fn take(&self, commit: Changes) -> Result<(), InventoryError> {
+        let Some(revision) = commit.first().map(|change| change.revision) else {
+            return Ok(());
+        };
+        let (mut changed, mut kinds) = (Vec::new(), Vec::new());
+        for change in &commit {
+            let key = String::from_utf8_lossy(&change.key);
+            let Some(("r" | "r+", rest)) = key.split_once('/') else {
+                continue;
+            };
+            let Some((kind, name)) = rest.split_once('/') else {
+                continue;
+            };
+            let resource = match &change.after {
+                // Made of two parts, of which this is one.
+                _ if is_platform(kind) => self.inventory.resource(kind, name).await,
+                after => after.as_ref().map(Resource::from_entry).transpose(),
+            };
+            match resource {
+                Ok(resource) => changed.push((kind.to_owned(), name.to_owned(), resource)),
+                Err(InventoryError::Store(error)) => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "it cannot be found by queries"),
+            }
+            if kind == KIND {
+                kinds.push(name.to_owned());
+            }
+        }
+        let schemas = if kinds.is_empty() {
+            Vec::new()
+        } else {
+            let all = self.inventory.all_kinds().await?;
+            let new = all
+                .iter()
+                .filter(|kind| kinds.iter().any(|name| name == kind.name()));
+            new.map(|kind| schema::of(kind)).collect()
+        };
+        let pages_since = self
+            .pages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .oldest();
+        {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            index.keep_pages_since(pages_since);
+            schemas.into_iter().for_each(|schema| index.declare(schema));
+            for (kind, name, resource) in changed {
+                match resource {
+                    Some(resource) => load::put(&mut index, &resource),
+                    None => {
+                        index.remove(&kind, &name, revision);
+                    }
+                }
+            }
+            index.advance(revision);
+        }
+        self.seen.send_replace(revision);
+        Ok(())
+    }
+
+    /// Waits until a commit is in memory: who has just written reads it.
+    ///
+    /// # Errors
+    /// Where that takes half a minute.
+    pub async fn at_least(&self, revision: Revision) -> Result<(), CatalogError> {
+        let mut seen = self.seen.subscribe();
+        let there = seen.wait_for(|seen| *seen > 0 && *seen >= revision);
+        match time::timeout(PATIENCE, there).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(CatalogError::Behind {
+                asked: revision,
+                seen: *self.seen.borrow(),
+            }),
+        }
+    }
+
+    /// Reads the index.
+    pub fn read<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
+        read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers a query, or gives the next page of an answer.
+    ///
+    /// # Errors
+    /// Where the query is wrong or too expensive, or its rest is no longer kept.
+    pub async fn answer(self: &Arc<Self>, query: Query) -> Result<Answer, CatalogError> {
+        self.at_least(0).await?;
+        let catalog = self.clone();
+        let answer = task::spawn_blocking(move || match &query.cursor {
+            Some(cursor) => catalog.next_page(cursor, query.limit),
+            None => catalog.first_page(query),
+        });
+        answer.await.unwrap_or(Err(CatalogError::Expired))
+    }
+
+    fn first_page(&self, query: Query) -> Result<Answer, CatalogError> {
+        let limit = page_of(query.limit, SOME_ROWS);
+        let query = Query { limit, ..query };
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let Found {
+            revision,
+            total,
+            mut rows,
+            groups,
+            steps,
+        } = index.find(&query)?;
+        let kind = query.kind.clone().unwrap_or_default();
+        let mut answer = Answer {
+            revision,
+            total,
+            groups,
+            steps,
+            ..Answer::default()
+        };
+        if query.count || !query.group_by.is_empty() {
+            return Ok(answer);
+        }
+        let rest = rows.split_off(rows.len().min(limit));
+        answer.rows = index.page(&kind, &rows, &query.select)?;
+        if !rest.is_empty() {
+            let rest = Rest {
+                rows: index.in_order(&kind, &rest, &query.sort)?,
+                kind,
+                select: query.select,
+                revision,
+                total,
+                limit,
+                load: self.loads.load(std::sync::atomic::Ordering::Relaxed),
+            };
+            answer.cursor = Some(self.pages().keep(rest));
+        }
+        Ok(answer)
+    }
+
+    fn pages(&self) -> std::sync::MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_page(&self, cursor: &str, limit: usize) -> Result<Answer, CatalogError> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let rest = self.pages().get(cursor).cloned();
+        let load = self.loads.load(std::sync::atomic::Ordering::Relaxed);
+        let Some(mut rest) = rest.filter(|rest| rest.load == load) else {
+            return Err(CatalogError::Expired);
+        };
+        let limit = page_of(limit, rest.limit);
+        let after = rest.rows.split_off(rest.rows.len().min(limit));
+        let mut answer = Answer {
+            revision: rest.revision,
+            total: rest.total,
+            rows: index.page(&rest.kind, &rest.rows, &rest.select)?,
+            ..Answer::default()
+        };
+        if !after.is_empty() {
+            rest.rows = after;
+            answer.cursor = Some(self.pages().keep(rest));
+        }
+        Ok(answer)
+    }
+
+    /// The first resources of some kinds (none: of all) with the words of a text.
+    ///
+    /// # Errors
+    /// Where not everything is in memory yet.
+    pub async fn search(
+        self: &Arc<Self>,
+        text: String,
+        kinds: Vec<String>,
+        limit: usize,
+    ) -> Result<Vec<Hit>, CatalogError> {
+        self.at_least(0).await?;
+        let catalog = self.clone();
+        let hits = task::spawn_blocking(move || {
+            let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+            catalog.read(|index| index.search(&text, &kinds, limit))
+        });
+        hits.await.map_err(|_| CatalogError::Expired)
+    }
+}
+
+fn page_of(asked: usize, else_so_many: usize) -> usize {
+    if asked == 0 {
+        else_so_many
+    } else {
+        asked.min(MOST_ROWS)
+    }
+}
+
+#[async_trait]
+impl Referrers for Catalog {
+    async fn referrers(
+        &self,
+        kinds: &[Arc<Kind>],
+        to: &str,
+        name: &str,
+        at: wright_store::Revision,
+        limit: usize,
+    ) -> Result<Vec<Referrer>, InventoryError> {
+        if let Err(error) = self.at_least(at).await {
+            let reason = wright_store::StoreError::Engine(error.to_string());
+            return Err(InventoryError::Store(reason));
+        }
+        let mut found = Vec::new();
+        self.read(|index| {
+            for kind in kinds {
+                for relation in kind.relations().filter(|relation| relation.to == to) {
+                    let left = limit - found.len();
+                    let names = index.referring(kind.name(), relation.field, name, left);
+                    found.extend(names.into_iter().map(|name| Referrer {
+                        kind: kind.name().to_owned(),
+                        name,
+                        field: relation.field.to_owned(),
+                    }));
+                }
+            }
+        });
+        Ok(found)
+    }
+}
