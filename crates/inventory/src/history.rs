@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 use wright_store::{Entry, Operation, Range, Revision};
 
 use crate::{
-    Author, Change, Content, Difference, Inventory, InventoryError, Refused, Write, Written,
-    differences, error::shape, keys,
+    Author, Change, Content, Difference, Inventory, InventoryError, Refused, Write, differences,
+    error::shape, keys,
 };
 
 /// How many past states are read, and forgotten, at once.
@@ -179,37 +179,33 @@ impl Inventory {
         Ok(seen.last().filter(|past| past.body.is_some()))
     }
 
-    /// Writes what a resource was at a moment; of a resource of the platform, what people said of it.
+    /// The write that makes a resource what it was at a moment; of a resource of the platform, what
+    /// people said of it.
     ///
     /// # Errors
-    /// [`Refused::NotFound`] where it was not there then; else as [`Inventory::write`].
-    pub async fn restore(
+    /// [`Refused::NotFound`] where it was not there then.
+    pub async fn restoring(
         &self,
         kind: &str,
         name: &str,
         moment: Moment,
-        expected: Option<Revision>,
-        author: &Author,
-    ) -> Result<Written, Refused> {
+    ) -> Result<Write, Refused> {
         let platform = self.kind_or_refused(kind).await?.is_platform();
         let past = self.as_of(kind, name, moment).await?;
-        let content = match past {
-            Some(past) if platform => past
-                .own
-                .or_else(|| Some(Content::new(Value::Object(Default::default())))),
-            Some(past) => past.body.map(|body| Content {
+        let content = past.and_then(|past| match (platform, past.body) {
+            (true, _) => Some(past.own.unwrap_or_else(|| Content::new(Map::new().into()))),
+            (false, body) => body.map(|body| Content {
                 labels: past.labels,
                 body,
             }),
-            None => None,
-        };
-        let Some(content) = content else {
-            let (kind, name) = (kind.to_owned(), name.to_owned());
-            return Err(Refused::NotFound { kind, name });
-        };
-        let mut write = Write::new(kind, name, Change::Replace(content));
-        write.expected = expected;
-        self.write(&[write], author).await
+        });
+        match content {
+            Some(content) => Ok(Write::new(kind, name, Change::Replace(content))),
+            None => Err(Refused::NotFound {
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+            }),
+        }
     }
 
     /// Forgets past states from before a time, of each resource all but what it was at that time; how

@@ -1,6 +1,8 @@
 use std::fmt;
 
-use crate::{Inventory, InventoryError, kind::sealed};
+use serde_json::Value;
+
+use crate::{Inventory, InventoryError, Resource, kind::sealed};
 
 /// What seals the secret fields of resources, so that their clear values are in no store, history or
 /// feed.
@@ -46,5 +48,25 @@ impl Inventory {
         opened
             .map(Some)
             .map_err(|reason| InventoryError::Sealed { place, reason })
+    }
+
+    /// A resource with its secret fields in clear, for the platform's own use.
+    ///
+    /// # Errors
+    /// Where one cannot be opened.
+    pub fn in_clear(&self, mut resource: Resource) -> Result<Resource, InventoryError> {
+        let (Some(sealer), Value::Object(body)) = (&self.sealer, &mut resource.body) else {
+            return Ok(resource);
+        };
+        for (field, value) in body {
+            let Some(text) = sealed(value) else {
+                continue;
+            };
+            let place = place(&resource.kind, &resource.name, field);
+            let opened = sealer.open(&place, text);
+            *value =
+                Value::String(opened.map_err(|reason| InventoryError::Sealed { place, reason })?);
+        }
+        Ok(resource)
     }
 }

@@ -79,6 +79,11 @@ impl Inventory {
         Ok(page)
     }
 
+    /// What people write of a kind's resources, for one who follows it: the range of the store's keys.
+    pub fn written(kind: &str) -> Range {
+        keys::written_range(kind)
+    }
+
     /// Everything that resources are, for one who follows all of them: the range of the store's keys.
     pub fn everything() -> Range {
         keys::everything()

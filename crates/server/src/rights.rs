@@ -16,7 +16,7 @@ use wright_access::{
     TokenRecord, Tokens, allows,
 };
 use wright_inventory::{Inventory, InventoryError, Resource};
-use wright_store::{Range, SharedStore};
+use wright_store::SharedStore;
 use wright_workflow::{Engine, JobError, JobId};
 
 use crate::{PAUSE, records::kind};
@@ -147,8 +147,7 @@ impl Rights {
 
     async fn follow_until_lost(&self, kind: &str) -> Result<(), InventoryError> {
         let now = self.store.revision().await?;
-        let range = Range::prefix(format!("r/{kind}/"));
-        let mut changes = self.store.watch(range, now).await?;
+        let mut changes = self.store.watch(Inventory::written(kind), now).await?;
         // What was written before the watch began.
         self.reload().await?;
         while let Some(change) = changes.next().await {
@@ -200,8 +199,8 @@ impl Rights {
                 }
             }
         };
-        let resources = self.inventory.list(kind).await?;
-        Ok(resources.into_iter().filter_map(read).collect())
+        let all = self.inventory.resources(kind, None, 0, None).await?;
+        Ok(all.resources.into_iter().filter_map(read).collect())
     }
 
     fn now(&self) -> Arc<Snapshot> {
@@ -256,7 +255,7 @@ impl Rights {
         if kind == "job" {
             return self.job(name).await;
         }
-        let found = self.inventory.get(kind, name).await?;
+        let found = self.inventory.resource(kind, name).await?;
         Ok(match found {
             Some(resource) => self.of_resource(resource),
             None => Subject::named(kind, name),
@@ -306,9 +305,9 @@ impl Rights {
     /// # Errors
     /// Where the store fails.
     pub async fn subjects(&self, kind: &str) -> Result<HashMap<String, Subject>, InventoryError> {
-        let resources = self.inventory.list(kind).await?;
+        let all = self.inventory.resources(kind, None, 0, None).await?;
         let named = |resource: Resource| (resource.name.clone(), self.of_resource(resource));
-        Ok(resources.into_iter().map(named).collect())
+        Ok(all.resources.into_iter().map(named).collect())
     }
 
     async fn job(&self, id: &str) -> Result<Subject, InventoryError> {

@@ -7,11 +7,13 @@
 
 use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use chacha20poly1305::{
     Key, KeyInit as _, XChaCha20Poly1305, XNonce,
     aead::{Aead as _, Payload},
 };
 use rand::RngExt as _;
+use wright_inventory::Sealer;
 use wright_model::{Name, token::Token};
 use wright_store::{Guard, Operation, Range, SharedStore, StoreError};
 
@@ -196,6 +198,34 @@ impl Vault {
             .decrypt(&XNonce::from(*nonce), payload)
             .map_err(|_| broken())?;
         String::from_utf8(value).map_err(|_| broken())
+    }
+}
+
+/// Where the secret fields of resources are sealed for, so that none opens as another secret.
+fn field_place(place: &str) -> String {
+    format!("resource/{place}")
+}
+
+impl Sealer for Vault {
+    fn seal(&self, place: &str, clear: &str) -> Result<String, String> {
+        let sealed = self.seal(&field_place(place), clear.as_bytes());
+        let sealed = sealed.map_err(|error| error.to_string())?;
+        Ok(BASE64_STANDARD.encode(sealed))
+    }
+
+    fn open(&self, place: &str, sealed: &str) -> Result<String, String> {
+        let sealed = BASE64_STANDARD
+            .decode(sealed)
+            .map_err(|error| error.to_string())?;
+        let opened = self.unseal(&field_place(place), &sealed);
+        opened.map_err(|error| error.to_string())
+    }
+}
+
+/// Nothing of its key.
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault").finish_non_exhaustive()
     }
 }
 

@@ -191,7 +191,8 @@ async fn rooms(
     feed: Hub,
 ) -> Result<(Arc<Rooms>, Arc<Roll>), ServerError> {
     let own = settings.data.join("server");
-    let inventory = Arc::new(Inventory::new(store.clone()));
+    let sealer = installation.vault.clone();
+    let inventory = Arc::new(Inventory::new(store.clone()).sealed_by(sealer));
     let library = Arc::new(
         Library::open(
             &own.join("packages"),

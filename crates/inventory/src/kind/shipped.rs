@@ -9,9 +9,10 @@ macro_rules! shipped {
 }
 
 /// The kinds that ship with the platform.
-const FILES: [(&str, &str); 18] = shipped! {
-    "address" "app" "contract" "device" "host" "instance" "interface" "kind" "model" "network"
-    "package" "prefix" "rack" "room" "service" "site" "supplier" "team"
+const FILES: [(&str, &str); 22] = shipped! {
+    "address" "app" "binding" "contract" "device" "host" "instance" "interface" "kind" "model"
+    "network" "package" "prefix" "rack" "role" "room" "service" "site" "supplier" "team" "user"
+    "webhook"
 };
 
 static SHIPPED: LazyLock<BTreeMap<&str, Definition>> = LazyLock::new(|| {

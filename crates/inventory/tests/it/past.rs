@@ -7,6 +7,11 @@ use wright_store::Operation;
 
 use super::*;
 
+async fn restore(inventory: &Inventory, moment: Moment) -> Result<Written, Refused> {
+    let back = inventory.restoring("box", "x", moment).await?;
+    write(inventory, back).await
+}
+
 #[tokio::test]
 async fn the_history_says_who_why_and_what() {
     let (_directory, inventory) = inventory().await;
@@ -83,8 +88,7 @@ async fn a_resource_is_as_it_was_and_comes_back() {
     assert_eq!(as_of(Moment::Time(Timestamp::now() - 1.hour())).await, None);
 
     write(&inventory, delete("box", "x")).await.unwrap();
-    let restored = inventory
-        .restore("box", "x", Moment::Revision(first.revision), None, &anna())
+    let restored = restore(&inventory, Moment::Revision(first.revision))
         .await
         .unwrap();
     assert_eq!(
@@ -92,9 +96,7 @@ async fn a_resource_is_as_it_was_and_comes_back() {
         first.outcomes[0].resource.body
     );
     assert_eq!(inventory.history("box", "x").await.unwrap().len(), 4);
-    let never = inventory
-        .restore("box", "x", Moment::Revision(0), None, &anna())
-        .await;
+    let never = restore(&inventory, Moment::Revision(0)).await;
     assert!(matches!(never, Err(Refused::NotFound { .. })));
 }
 
@@ -117,9 +119,7 @@ async fn what_is_restored_is_held_against_the_kind_and_its_constraints() {
     )
     .await
     .unwrap();
-    let taken = inventory
-        .restore("box", "x", Moment::Revision(first.revision), None, &anna())
-        .await;
+    let taken = restore(&inventory, Moment::Revision(first.revision)).await;
     assert!(matches!(taken, Err(Refused::Taken { .. })), "{taken:?}");
 }
 

@@ -65,16 +65,15 @@ async fn a_secret_is_nowhere_in_clear_and_comes_back_from_the_history() {
     )
     .await
     .unwrap();
-    inventory
-        .restore(
-            "device",
-            "sw1",
-            Moment::Revision(first.revision),
-            None,
-            &anna(),
-        )
+    let back = inventory
+        .restoring("device", "sw1", Moment::Revision(first.revision))
         .await
         .unwrap();
+    write(&inventory, back).await.unwrap();
+    let clear = inventory
+        .in_clear(inventory.resource("device", "sw1").await.unwrap().unwrap())
+        .unwrap();
+    assert_eq!(clear.body["password"], "hunter2");
     assert_eq!(
         inventory
             .reveal("device", "sw1", "password")

@@ -93,7 +93,9 @@ type Shared = State<Arc<Rooms>>;
         hosts::list, hosts::add, hosts::show, hosts::kill,
         packages::list, packages::push, packages::versions,
         instances::list, instances::operate, instances::logs, instances::forget,
-        inventory::list, inventory::show, inventory::history, inventory::events, inventory::watch_events, feed::watch,
+        inventory::list_kinds, inventory::show_kind, inventory::kind_schema,
+        inventory::list, inventory::create, inventory::show, inventory::replace, inventory::patch, inventory::remove,
+        inventory::restore, inventory::secret, inventory::transact, inventory::history, inventory::events, inventory::watch_events, feed::watch,
         webhooks::list, webhooks::dead, webhooks::replay,
     )
 )]
@@ -145,8 +147,26 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
             "/instances/{site}/{name}/{operation}",
             post(instances::operate),
         )
-        .route("/resources/{kind}", get(inventory::list))
-        .route("/resources/{kind}/{name}", get(inventory::show))
+        .route("/kinds", get(inventory::list_kinds))
+        .route("/kinds/{kind}", get(inventory::show_kind))
+        .route("/kinds/{kind}/schema", get(inventory::kind_schema))
+        .route("/transactions", post(inventory::transact))
+        .route(
+            "/resources/{kind}",
+            get(inventory::list).post(inventory::create),
+        )
+        .route(
+            "/resources/{kind}/{name}",
+            get(inventory::show)
+                .put(inventory::replace)
+                .patch(inventory::patch)
+                .delete(inventory::remove),
+        )
+        .route("/resources/{kind}/{name}/restore", post(inventory::restore))
+        .route(
+            "/resources/{kind}/{name}/secrets/{field}",
+            get(inventory::secret),
+        )
         .route("/resources/{kind}/{name}/history", get(inventory::history))
         .route("/events", get(inventory::events))
         .route("/events/watch", get(inventory::watch_events))

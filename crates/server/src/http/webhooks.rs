@@ -28,7 +28,8 @@ pub async fn list(State(rooms): Shared) -> Result<Json<Vec<WebhookView>>, Refusa
     let records = Records::new(rooms.store.clone());
     let mut views = Vec::new();
     for resource in rooms.inventory.list(KIND).await? {
-        let hook = Hook::read(resource).map_err(Refusal::internal)?;
+        let clear = rooms.inventory.in_clear(resource)?;
+        let hook = Hook::read(clear).map_err(Refusal::internal)?;
         let post = records.post(&hook.name).await?;
         views.push(WebhookView {
             position: post.as_ref().map_or(hook.since, |post| post.position),
@@ -109,5 +110,5 @@ pub async fn replay(
 async fn find(rooms: &Rooms, name: &str) -> Result<Hook, Refusal> {
     let found = rooms.inventory.get(KIND, name).await?;
     let found = found.ok_or_else(|| Refusal::not_found(format!("webhook {name}")))?;
-    Hook::read(found).map_err(Refusal::internal)
+    Hook::read(rooms.inventory.in_clear(found)?).map_err(Refusal::internal)
 }

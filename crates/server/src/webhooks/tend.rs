@@ -98,7 +98,11 @@ impl Webhooks {
     /// Begins to deliver a webhook, if it is active.
     fn begin(&self, running: &mut HashMap<String, AbortOnDropHandle<()>>, hook: Resource) {
         let name = hook.name.clone();
-        let hook = match Hook::read(hook) {
+        let clear = self
+            .inventory
+            .in_clear(hook)
+            .map_err(|error| error.to_string());
+        let hook = match clear.and_then(Hook::read) {
             Ok(hook) => hook,
             Err(error) => return tracing::warn!(webhook = name, error, "cannot be delivered"),
         };

@@ -8,7 +8,7 @@ mod reveal;
 mod stream;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use note::Deed;
 pub use pass::{Peer, pass, require};

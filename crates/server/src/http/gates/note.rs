@@ -68,7 +68,10 @@ impl Note {
         let (kind, name) = match (&deed, &asked.subject) {
             (Some(deed), _) => (deed.kind.clone(), deed.name.clone()),
             (None, Some(subject)) => (subject.kind.clone(), subject.name.clone()),
-            (None, None) => Default::default(),
+            (None, None) => (
+                asked.param("kind").to_owned(),
+                asked.param("name").to_owned(),
+            ),
         };
         let record = AuditRecord {
             id: Uuid::now_v7(),

@@ -14,7 +14,7 @@ use http::{
 };
 use wright_access::{Act, Decision, allows};
 
-use super::{Endpoint, Gate, On, TABLE, note::Note, reveal};
+use super::{Deed, Endpoint, Gate, On, TABLE, note::Note, reveal};
 use crate::{
     http::{Rooms, answer::Refusal, auth::Actor},
     records::kind,
@@ -234,8 +234,11 @@ pub async fn require(
 /// may.
 async fn settle(rights: &Arc<Rights>, asked: &Asked, response: Response) -> Response {
     let written = asked.endpoint.audited.is_some() && response.status().is_success();
-    let concerns_rights = match &asked.subject {
-        Some(subject) => SOURCES.contains(&subject.kind.as_str()),
+    let deed = response.extensions().get::<Deed>();
+    let kind = deed.map(|deed| &deed.kind);
+    let kind = kind.or(asked.subject.as_ref().map(|subject| &subject.kind));
+    let concerns_rights = match kind {
+        Some(kind) => SOURCES.contains(&kind.as_str()),
         None => asked.endpoint.audited != Some(Act::Operate),
     };
     if written

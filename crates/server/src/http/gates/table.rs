@@ -1,4 +1,4 @@
-use wright_access::Act::{self, Administer, Approve, Operate, Read, Write};
+use wright_access::Act::{self, Administer, Approve, Operate, Read, SeeSecrets, Write};
 
 use super::{
     Answer::{self, Item, List, Open, Stream},
@@ -179,7 +179,47 @@ pub const TABLE: &[Endpoint] = &[
         Needs(Operate, Instance),
         Open,
     ),
+    // Kinds say what there may be, not what there is.
+    get("/kinds", Known, Open),
+    get("/kinds/{kind}", Known, Open),
+    get("/kinds/{kind}/schema", Known, Open),
+    // Who writes is decided on what a resource is and on what it would be: by the handlers.
+    change("POST", "/transactions", Write, Known, Open),
     get("/resources/{kind}", Known, List(Shape::Resource)),
+    change(
+        "POST",
+        "/resources/{kind}",
+        Write,
+        Known,
+        Item(Shape::Resource),
+    ),
+    change(
+        "PUT",
+        "/resources/{kind}/{name}",
+        Write,
+        Known,
+        Item(Shape::Resource),
+    ),
+    change(
+        "PATCH",
+        "/resources/{kind}/{name}",
+        Write,
+        Known,
+        Item(Shape::Resource),
+    ),
+    change("DELETE", "/resources/{kind}/{name}", Write, Known, Open),
+    change(
+        "POST",
+        "/resources/{kind}/{name}/restore",
+        Write,
+        Needs(Read, Resource),
+        Item(Shape::Resource),
+    ),
+    get(
+        "/resources/{kind}/{name}/secrets/{field}",
+        Needs(SeeSecrets, Resource),
+        Open,
+    ),
     get(
         "/resources/{kind}/{name}",
         Needs(Read, Resource),

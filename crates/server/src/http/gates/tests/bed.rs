@@ -107,7 +107,16 @@ impl Bed {
     }
 
     pub async fn ask(&self, token: &str, method: &str, path: &str, body: Value) -> Answer {
-        let response = self.send(token, method, path, body).await;
+        Self::read(self.send(token, method, path, body).await).await
+    }
+
+    /// Asks as the request says.
+    pub async fn answer(&self, request: Request<Body>) -> Answer {
+        let mut router = self.router.lock().unwrap().clone();
+        Self::read(router.call(request).await.unwrap()).await
+    }
+
+    async fn read(response: http::Response<Body>) -> Answer {
         let status = response.status();
         let stream = response.headers().get(header::CONTENT_TYPE);
         let stream = stream.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));

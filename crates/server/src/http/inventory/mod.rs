@@ -1,0 +1,136 @@
+//! Resources, their kinds and their past; events.
+
+mod happened;
+mod kinds;
+mod refused;
+mod rights;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderValue, header::ETAG};
+use jiff::Timestamp;
+use serde::Deserialize;
+use wright_inventory::{InventoryError, Moment, Refused, Resource};
+use wright_model::Name;
+
+pub use self::{happened::*, kinds::*, write::*};
+use super::{Rooms, Shared, answer::Refusal};
+
+impl From<InventoryError> for Refusal {
+    fn from(error: InventoryError) -> Self {
+        Refusal::internal(error)
+    }
+}
+
+/// All resources of a kind.
+#[utoipa::path(get, path = "/resources/{kind}", params(("kind" = String, Path)), responses((status = 200, description = "The resources.", body = serde_json::Value), (status = 404, description = "No such kind.", body = serde_json::Value)))]
+pub async fn list(
+    State(rooms): Shared,
+    Path(kind): Path<Name>,
+) -> Result<Json<Vec<Resource>>, Refusal> {
+    let all = rooms
+        .inventory
+        .resources(kind.as_str(), None, 0, None)
+        .await?;
+    if all.resources.is_empty() {
+        known(&rooms, &kind).await?;
+    }
+    Ok(Json(all.resources))
+}
+
+/// Refuses a kind that there is not, and names the nearest.
+async fn known(rooms: &Rooms, kind: &Name) -> Result<(), Refusal> {
+    if rooms.inventory.kind(kind.as_str()).await?.is_some() {
+        return Ok(());
+    }
+    let near = rooms.inventory.nearest_kind(kind.as_str()).await?;
+    let kind = kind.to_string();
+    Err(Refused::NoKind { kind, near }.into())
+}
+
+/// A moment of the past.
+#[derive(Debug, Deserialize)]
+pub struct At {
+    /// A time (RFC 3339) or a revision.
+    #[serde(default)]
+    at: Option<String>,
+}
+
+/// A time or a revision.
+fn moment(text: &str) -> Result<Moment, Refusal> {
+    if let Ok(revision) = text.parse() {
+        return Ok(Moment::Revision(revision));
+    }
+    text.parse::<Timestamp>().map(Moment::Time).map_err(|_| {
+        let detail =
+            format!("{text:?} is neither a revision nor a time such as 2026-03-01T12:00:00Z");
+        Refusal::new(400, "moment", "no moment", detail)
+    })
+}
+
+/// One resource, as it is or was.
+#[utoipa::path(get, path = "/resources/{kind}/{name}", params(("kind" = String, Path), ("name" = String, Path), ("at" = Option<String>, Query, description = "A time or a revision.")), responses((status = 200, description = "The resource; its revision is the ETag.", body = serde_json::Value), (status = 404, description = "No such resource.", body = serde_json::Value)))]
+pub async fn show(
+    State(rooms): Shared,
+    Path((kind, name)): Path<(Name, String)>,
+    Query(At { at }): Query<At>,
+) -> Result<Response, Refusal> {
+    let missing = || Refusal::not_found(format!("{kind} {name}"));
+    let Some(at) = at else {
+        let found = rooms.inventory.resource(kind.as_str(), &name).await?;
+        return match found {
+            Some(resource) => Ok(tagged(resource)),
+            None => {
+                known(&rooms, &kind).await?;
+                Err(missing())
+            }
+        };
+    };
+    let past = rooms
+        .inventory
+        .as_of(kind.as_str(), &name, moment(&at)?)
+        .await?;
+    let past = past.ok_or_else(missing)?;
+    Ok(Json(Resource {
+        kind: kind.to_string(),
+        labels: past.labels,
+        body: past.body.unwrap_or_default(),
+        owners: Default::default(),
+        created: 0,
+        revision: past.revision,
+        updated_at: past.at,
+        name,
+    })
+    .into_response())
+}
+
+/// A resource with its revision as the ETag (RFC 9110, 8.8.3).
+fn tagged(resource: Resource) -> Response {
+    let tag = HeaderValue::from_str(&format!("\"{}\"", resource.revision));
+    let mut response = Json(resource).into_response();
+    if let Ok(tag) = tag {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+}
+
+/// What a resource was after each change, oldest first, and who changed it through what and why.
+#[utoipa::path(get, path = "/resources/{kind}/{name}/history", params(("kind" = String, Path), ("name" = String, Path)), responses((status = 200, description = "Its past.", body = serde_json::Value)))]
+pub async fn history(
+    State(rooms): Shared,
+    Path((kind, name)): Path<(Name, String)>,
+) -> Result<Response, Refusal> {
+    let past = rooms.inventory.history(kind.as_str(), &name).await?;
+    if past.is_empty() {
+        known(&rooms, &kind).await?;
+        Err(Refusal::not_found(format!("{kind} {name}")))
+    } else {
+        Ok(Json(past).into_response())
+    }
+}

@@ -1,0 +1,111 @@
+//! Whether the caller may write what he would write: decided on what each resource is and on what it
+//! would be, before anything is written.
+
+use wright_access::{Act, Decision, allows};
+use wright_inventory::{Action, Author, Change, Outcome, Resource, Write, Written};
+
+use super::refused::discreet;
+use crate::{
+    http::{Rooms, answer::Refusal, gates},
+    rights::Known,
+};
+
+/// How often a write is decided on anew because somebody else wrote between.
+const ATTEMPTS: usize = 100;
+
+/// Writes, where the caller may.
+pub(super) async fn write(
+    rooms: &Rooms,
+    known: &Known,
+    writes: Vec<Write>,
+    author: &Author,
+    dry: bool,
+) -> Result<Written, Refusal> {
+    let inventory = &rooms.inventory;
+    let refusal = |refused| match known.caller.reads_everything() {
+        true => Refusal::from(refused),
+        false => Refusal::from(discreet(refused)),
+    };
+    let may_all = |kind: &str| known.caller.may_all(Act::Write, kind);
+    let simple = |write: &Write| may_all(&write.kind) && write.change != Change::Delete;
+    if writes.iter().all(simple) {
+        let done = match dry {
+            true => inventory.preview(&writes, author).await,
+            false => inventory.write(&writes, author).await,
+        };
+        return done.map_err(refusal);
+    }
+    for _ in 0..ATTEMPTS {
+        let mut pinned = writes.clone();
+        for write in &mut pinned {
+            let before = inventory.resource(&write.kind, &write.name).await?;
+            if before.is_some() {
+                // Who may not know of it, or not write it, learns no more of it.
+                let (rights, kind) = (&rooms.rights, &write.kind);
+                gates::require(rights, known, Act::Write, kind, &write.name).await?;
+            }
+            let read = before.map_or(0, |before| before.revision);
+            write.expected = write.expected.or(Some(read));
+        }
+        let told = inventory.preview(&pinned, author).await.map_err(refusal)?;
+        for outcome in &told.outcomes {
+            if !may_all(&outcome.resource.kind) {
+                decide(rooms, known, outcome).await?;
+            }
+        }
+        if dry {
+            return Ok(told);
+        }
+        match inventory.write(&pinned, author).await {
+            Err(wright_inventory::Refused::Conflict {
+                ref kind, ref name, ..
+            }) if writes.iter().any(|write| {
+                write.kind == *kind && write.name == *name && write.expected.is_none()
+            }) => {}
+            done => return done.map_err(refusal),
+        }
+    }
+    Err(refusal(wright_inventory::Refused::Busy))
+}
+
+/// Whether the caller may do this to one resource: all fields that differ are his to write, of what it
+/// is and of what it would be.
+async fn decide(rooms: &Rooms, known: &Known, outcome: &Outcome) -> Result<(), Refusal> {
+    if outcome.action == Action::Unchanged {
+        return Ok(());
+    }
+    let is = &outcome.resource;
+    let was = rooms.inventory.resource(&is.kind, &is.name).await?;
+    let is = (outcome.action != Action::Deleted).then_some(is);
+    for side in [was.as_ref(), is].into_iter().flatten() {
+        let subject = rooms.rights.of_resource(side.clone());
+        let target = subject.target();
+        let what = format!("{} {}", side.kind, side.name);
+        if allows(&known.caller, Act::Write, &target) != Decision::Allowed {
+            let detail = format!("to write {what} is not among your rights; see `wright whoami`");
+            return Err(Refusal::forbidden(detail));
+        }
+        let fields = known.caller.fields(Act::Write, &target);
+        let body = |side: Option<&Resource>| side.map(|side| side.body.clone());
+        let trespass = fields
+            .trespass(body(was.as_ref()).as_ref(), body(is).as_ref())
+            .or_else(|| {
+                let labels = |side: Option<&Resource>| {
+                    side.map(|side| side.labels.clone()).unwrap_or_default()
+                };
+                let (old, new) = (labels(was.as_ref()), labels(is));
+                let mut keys = old
+                    .keys()
+                    .chain(new.keys())
+                    .filter(|key| old.get(*key) != new.get(*key));
+                let other = keys.find(|key| !fields.cover(&format!("labels.{key}")));
+                other.map(|key| format!("labels.{key}"))
+            });
+        if let Some(field) = trespass {
+            let detail =
+                format!("to write {field} of {what} is not among your rights; see `wright whoami`");
+            return Err(Refusal::forbidden(detail));
+        }
+    }
+    Ok(())
+}
