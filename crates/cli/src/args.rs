@@ -1,8 +1,10 @@
 //! The command line: nouns, then verbs.
 
 mod access;
+mod inventory;
 
 pub use access::*;
+pub use inventory::*;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -97,9 +99,9 @@ pub enum Command {
         #[arg(short = 'n', long, default_value_t = 50)]
         lines: u32,
     },
-    /// Resources of the inventory.
+    /// Resources of the inventory; `wright get kind` shows what kinds there are.
     #[command(
-        after_help = "Example:\n  wright get host\n  wright get instance shop.catalog-1 -o yaml"
+        after_help = "Examples:\n  wright get kind\n  wright get host\n  wright get instance shop.catalog-1 -o yaml"
     )]
     Get {
         /// Such as host, site, instance or package.
@@ -116,7 +118,23 @@ pub enum Command {
     /// Changes that are posted to others: how far they are, what was given up, doing it again.
     #[command(subcommand, after_help = "Example:\n  wright webhook list")]
     Webhook(WebhookCommand),
-    /// The history of a resource.
+    /// Make resources what files say; each manager owns the fields that it applies.
+    #[command(
+        after_help = "Examples:\n  wright apply -f racks.yaml --dry-run\n  wright apply -f inventory/ --why CHG-1234\n  printf 'kind: room\\nname: b2\\nbody: { site: berlin }\\n' | wright apply -f -"
+    )]
+    Apply(ApplyArgs),
+    /// Remove a resource, and what goes with it.
+    #[command(after_help = "Example:\n  wright delete rack r7 --dry-run")]
+    Delete(DeleteArgs),
+    /// All about one resource: its fields, who owns them, and what changed last.
+    #[command(
+        after_help = "Examples:\n  wright describe host h3\n  wright describe rack r7 --at 2026-03-01T12:00:00Z"
+    )]
+    Describe(DescribeArgs),
+    /// Make a resource what it was at a time or revision.
+    #[command(after_help = "Example:\n  wright restore rack r7 --at 812 --why 'wrong room'")]
+    Restore(RestoreArgs),
+    /// The history of a resource: who changed what, when and why.
     #[command(after_help = "Example:\n  wright history host h3")]
     History { kind: Name, name: String },
     /// Show who you are, with a password; asks for it.

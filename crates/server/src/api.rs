@@ -1,8 +1,10 @@
 //! The values of the HTTP API that are not nouns of a lower room.
 
 mod access;
+mod inventory;
 
 pub use access::*;
+pub use inventory::*;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

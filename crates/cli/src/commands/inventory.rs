@@ -1,53 +1,297 @@
-//! `wright get`, `history` and `events`.
+//! `wright get`, `describe`, `history`, `restore`, `delete` and `events`.
 
 use futures::StreamExt as _;
-use wright_inventory::{Event, Resource};
+use serde::Serialize;
+use serde_json::Value;
+use wright_inventory::{Action, Difference, Event, Past, Resource, kind::KIND};
 use wright_model::Name;
+use wright_server::api::{KindView, OutcomeView, Restore, TransactionAnswer};
 
-use super::Context;
-use crate::{failure::Failure, output};
+use super::{Context, confirm, encoded};
+use crate::{
+    args::{DeleteArgs, DescribeArgs, Format, RestoreArgs},
+    failure::Failure,
+    output,
+};
 
 /// One resource, or all of a kind.
 pub async fn get(context: Context, kind: &Name, name: Option<&str>) -> Result<(), Failure> {
+    let client = &context.client;
+    if kind.as_str() == KIND && name.is_none() {
+        let kinds: Vec<KindView> = client.get("/kinds").await?;
+        return output::print(context.format, &kinds, |kinds| kind_table(kinds));
+    }
     match name {
         Some(name) => {
-            let resource: Resource = context
-                .client
-                .get(&format!("/resources/{kind}/{name}"))
-                .await?;
+            let path = format!("/resources/{kind}/{}", encoded(name));
+            let resource: Resource = client.get(&path).await?;
             let pretty =
                 |resource: &Resource| serde_json::to_string_pretty(resource).unwrap_or_default();
             output::print(context.format, &resource, pretty)
         }
         None => {
-            let resources: Vec<Resource> =
-                context.client.get(&format!("/resources/{kind}")).await?;
-            output::print(context.format, &resources, |resources| table(resources))
+            let resources: Vec<Resource> = client.get(&format!("/resources/{kind}")).await?;
+            let columns = match context.format {
+                Format::Table => columns(&context, kind).await,
+                _ => Vec::new(),
+            };
+            output::print(context.format, &resources, |resources| {
+                table(resources, &columns)
+            })
         }
     }
 }
 
-/// What a resource was, newest last.
-pub async fn history(context: Context, kind: &Name, name: &str) -> Result<(), Failure> {
-    let past: Vec<serde_json::Value> = context
+/// The fields that the kind shows in tables.
+async fn columns(context: &Context, kind: &Name) -> Vec<String> {
+    let kind = context
         .client
-        .get(&format!("/resources/{kind}/{name}/history"))
-        .await?;
-    output::print(context.format, &past, |past| {
-        let lines: Vec<String> = past.iter().map(ToString::to_string).collect();
-        lines.join("\n")
+        .get::<KindView>(&format!("/kinds/{kind}"))
+        .await;
+    // A kind that nobody defined has none.
+    kind.map(|kind| kind.definition.display).unwrap_or_default()
+}
+
+fn table(resources: &[Resource], columns: &[String]) -> String {
+    let head = std::iter::once("NAME".to_owned())
+        .chain(columns.iter().map(|column| column.to_uppercase()))
+        .chain(["REVISION".to_owned(), "CHANGED".to_owned()]);
+    let rows = resources.iter().map(|resource| {
+        let fields = columns
+            .iter()
+            .map(|column| shown(resource.body.get(column)));
+        std::iter::once(resource.name.clone())
+            .chain(fields)
+            .chain([
+                resource.revision.to_string(),
+                output::age(resource.updated_at),
+            ])
+            .collect()
+    });
+    output::wide_table(head.collect(), rows)
+}
+
+fn kind_table(kinds: &[KindView]) -> String {
+    let rows = kinds.iter().map(|kind| {
+        let from = match (kind.shipped, kind.revision) {
+            (true, 0) => "shipped",
+            (true, _) => "extended",
+            (false, _) => "defined",
+        };
+        let definition = &kind.definition;
+        [
+            kind.name.clone(),
+            definition.group.clone(),
+            definition.fields.len().to_string(),
+            from.to_owned(),
+            definition.description.clone(),
+        ]
+    });
+    output::table(["NAME", "GROUP", "FIELDS", "FROM", "WHAT FOR"], rows)
+}
+
+/// A value in a cell.
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => {
+            let items: Vec<String> = items.iter().map(|item| shown(Some(item))).collect();
+            items.join(", ")
+        }
+        Some(Value::Object(map)) if map.len() == 1 && map.contains_key("sealed") => {
+            "(sealed)".to_owned()
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+/// One resource for people: its fields with their units, who owns them, and what changed last.
+pub async fn describe(context: Context, args: DescribeArgs) -> Result<(), Failure> {
+    let (client, kind) = (&context.client, &args.kind);
+    let path = format!("/resources/{kind}/{}", encoded(&args.name));
+    let at = args
+        .at
+        .as_deref()
+        .map_or_else(String::new, |at| format!("?at={}", encoded(at)));
+    let resource: Resource = client.get(&format!("{path}{at}")).await?;
+    if context.format != Format::Table {
+        return output::print(context.format, &resource, |_| String::new());
+    }
+    let definition = client.get::<KindView>(&format!("/kinds/{kind}")).await;
+    let definition = definition.map(|kind| kind.definition).unwrap_or_default();
+    let mut lines = vec![format!("{kind} {}", resource.name)];
+    for (key, value) in &resource.labels {
+        lines.push(format!("  label {key} = {value}"));
+    }
+    if let Value::Object(body) = &resource.body {
+        let rows = body.iter().map(|(field, value)| {
+            let unit = definition
+                .fields
+                .get(field)
+                .map_or("", |field| field.unit.as_str());
+            let owners = resource.owners.get(field).map(|owners| owners.join(", "));
+            [
+                format!("  {field}"),
+                format!("{} {unit}", shown(Some(value)))
+                    .trim_end()
+                    .to_owned(),
+                owners.unwrap_or_default(),
+            ]
+        });
+        lines.push(output::table(["  FIELD", "VALUE", "APPLIED BY"], rows));
+    }
+    let past: Vec<Past> = client.get(&format!("{path}/history")).await?;
+    let changes = changes(past);
+    let last = &changes[changes.len().saturating_sub(5)..];
+    lines.push(String::new());
+    lines.push(history_table(last));
+    output::say(&lines.join("\n"));
+    Ok(())
+}
+
+/// One change of a resource.
+#[derive(Debug, Serialize)]
+struct Changed {
+    #[serde(flatten)]
+    past: Past,
+    changes: Vec<Difference>,
+}
+
+/// Past states with what was changed since the one before.
+fn changes(past: Vec<Past>) -> Vec<Changed> {
+    let mut changed: Vec<Changed> = Vec::with_capacity(past.len());
+    for state in past {
+        let changes = state.since(changed.last().map(|before| &before.past));
+        changed.push(Changed {
+            past: state,
+            changes,
+        });
+    }
+    changed
+}
+
+/// What a resource was, newest last, with who changed what and why.
+pub async fn history(context: Context, kind: &Name, name: &str) -> Result<(), Failure> {
+    let path = format!("/resources/{kind}/{}/history", encoded(name));
+    let past: Vec<Past> = context.client.get(&path).await?;
+    output::print(context.format, &changes(past), |changes| {
+        history_table(changes)
     })
 }
 
-fn table(resources: &[Resource]) -> String {
-    let rows = resources.iter().map(|resource| {
+fn history_table(changes: &[Changed]) -> String {
+    let rows = changes.iter().map(|Changed { past, changes }| {
+        let by = past.by.clone().unwrap_or_default();
+        let who = if by.actor.is_empty() {
+            "the platform".to_owned()
+        } else {
+            by.actor
+        };
+        let what = match &past.body {
+            None => "removed".to_owned(),
+            Some(_) => told(changes),
+        };
         [
-            resource.name.clone(),
-            resource.revision.to_string(),
-            output::age(resource.updated_at),
+            past.revision.to_string(),
+            format!("{:.0}", past.at),
+            who,
+            by.why,
+            what,
         ]
     });
-    output::table(["NAME", "REVISION", "CHANGED"], rows)
+    output::table(["REVISION", "WHEN", "WHO", "WHY", "WHAT"], rows)
+}
+
+/// Changes in a line, the first few of them.
+fn told(changes: &[Difference]) -> String {
+    const FEW: usize = 4;
+    if let [
+        Difference {
+            field,
+            before: Value::Null,
+            ..
+        },
+    ] = changes
+        && field.is_empty()
+    {
+        return "made".to_owned();
+    }
+    let one = |change: &Difference| {
+        let value = |value: &Value| match value {
+            Value::Null => "-".to_owned(),
+            value => shown(Some(value)),
+        };
+        format!(
+            "{}: {} → {}",
+            change.field,
+            value(&change.before),
+            value(&change.after)
+        )
+    };
+    let mut lines: Vec<String> = changes.iter().take(FEW).map(one).collect();
+    if changes.len() > FEW {
+        lines.push(format!("and {} more", changes.len() - FEW));
+    }
+    lines.join("; ")
+}
+
+/// Removes a resource, after it was shown what goes with it.
+pub async fn delete(context: Context, args: DeleteArgs) -> Result<(), Failure> {
+    let path = format!("/resources/{}/{}", args.kind, encoded(&args.name));
+    let ask = format!("{path}?dry_run=true");
+    let preview: TransactionAnswer = context.client.delete(&ask).await?;
+    if args.dry_run {
+        return outcomes(context.format, &preview.outcomes);
+    }
+    let others = preview.outcomes.len().saturating_sub(1);
+    if others > 0 && !args.yes {
+        eprintln!("{}", outcome_table(&preview.outcomes));
+        confirm(&format!("Delete it, with these {others}?"), false)?;
+    }
+    let why = encoded(&args.why);
+    let done: TransactionAnswer = context.client.delete(&format!("{path}?why={why}")).await?;
+    outcomes(context.format, &done.outcomes)
+}
+
+/// Makes a resource what it was.
+pub async fn restore(context: Context, args: RestoreArgs) -> Result<(), Failure> {
+    let path = format!("/resources/{}/{}", args.kind, encoded(&args.name));
+    let now = context.client.get::<Resource>(&path).await;
+    let restore = Restore {
+        at: args.at,
+        why: args.why,
+        dry_run: args.dry_run,
+    };
+    let restored: Resource = context
+        .client
+        .post(&format!("{path}/restore"), &restore)
+        .await?;
+    output::print(context.format, &restored, |restored| {
+        let before = now.map(|now| now.body).unwrap_or_default();
+        let changes = wright_inventory::differences(&before, &restored.body);
+        match changes.is_empty() {
+            true => "it was so already".to_owned(),
+            false => told(&changes),
+        }
+    })
+}
+
+/// What became of resources.
+pub fn outcomes(format: Format, outcomes: &[OutcomeView]) -> Result<(), Failure> {
+    output::print(format, &outcomes, |outcomes| outcome_table(outcomes))
+}
+
+fn outcome_table(outcomes: &[OutcomeView]) -> String {
+    let word = |action: Action| match action {
+        Action::Created => "created",
+        Action::Changed => "changed",
+        Action::Deleted => "deleted",
+        Action::Cleared => "no longer refers to it",
+        Action::Unchanged => "unchanged",
+    };
+    let line = |one: &OutcomeView| format!("{}/{} {}", one.kind, one.name, word(one.action));
+    outcomes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// What happened.

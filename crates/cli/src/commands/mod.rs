@@ -1,6 +1,7 @@
 //! One file for each noun.
 
 mod access;
+mod apply;
 mod host;
 mod instance;
 mod inventory;
@@ -79,6 +80,10 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
         Command::Token(command) => access::token(open()?, command).await,
         Command::User(command) => access::user(open()?, command).await,
         Command::Audit(command) => access::audit(open()?, command).await,
+        Command::Apply(command) => apply::run(open()?, command).await,
+        Command::Delete(command) => inventory::delete(open()?, command).await,
+        Command::Describe(command) => inventory::describe(open()?, command).await,
+        Command::Restore(command) => inventory::restore(open()?, command).await,
         Command::History { kind, name } => inventory::history(open()?, &kind, &name).await,
         _ => Err(Failure::usage("this command does not talk to a server")),
     }

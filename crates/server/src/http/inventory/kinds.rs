@@ -4,40 +4,14 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wright_inventory::{
-    Refused,
-    kind::{Definition, Kind, shipped},
-};
+use wright_inventory::{Refused, kind::Kind};
 use wright_model::Name;
-use wright_store::Revision;
 
-use crate::http::{Shared, answer::Refusal};
-
-/// A kind.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KindView {
-    /// Its name.
-    pub name: String,
-    /// Whether it ships with the platform.
-    pub shipped: bool,
-    /// The revision of the resource that defines or extends it; 0 where there is none.
-    pub revision: Revision,
-    /// All that it says of itself.
-    pub definition: Definition,
-}
-
-impl KindView {
-    fn new(kind: &Kind) -> Self {
-        KindView {
-            name: kind.name().to_owned(),
-            shipped: shipped(kind.name()).is_some(),
-            revision: kind.revision(),
-            definition: kind.definition().clone(),
-        }
-    }
-}
+use crate::{
+    api::KindView,
+    http::{Rooms, Shared, answer::Refusal},
+};
 
 /// All kinds: those that ship and those that people have defined.
 #[utoipa::path(get, path = "/kinds", responses((status = 200, description = "The kinds.", body = serde_json::Value)))]
@@ -64,11 +38,7 @@ pub async fn kind_schema(
     find(&rooms, &name, |kind| Json(kind.json_schema())).await
 }
 
-async fn find<T>(
-    rooms: &crate::http::Rooms,
-    name: &Name,
-    view: impl FnOnce(&Kind) -> T,
-) -> Result<T, Refusal> {
+async fn find<T>(rooms: &Rooms, name: &Name, view: impl FnOnce(&Kind) -> T) -> Result<T, Refusal> {
     // As it is now, not as it was when it was last written by.
     let kinds = rooms.inventory.all_kinds().await?;
     if let Some(kind) = kinds.iter().find(|kind| kind.name() == name.as_str()) {

@@ -10,15 +10,16 @@ use http::{
     HeaderMap, StatusCode,
     header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use wright_access::Act;
-use wright_inventory::{Action, Author, Change, Content, Outcome, Write};
+use wright_inventory::{Action, Author, Change, Content, Write};
 use wright_model::Name;
 use wright_store::Revision;
 
 use super::{moment, rights, tagged};
 use crate::{
+    api::{OutcomeView, Restore, Transaction, TransactionAnswer},
     http::{Rooms, Shared, answer::Refusal, gates::Deed},
     rights::{Known, SOURCES},
 };
@@ -58,53 +59,6 @@ struct Sent {
     content: Content,
     #[serde(default)]
     revision: Revision,
-}
-
-/// `POST /transactions`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Transaction {
-    /// All of them or none.
-    pub writes: Vec<Write>,
-    /// For the history, such as a change's number.
-    #[serde(default)]
-    pub why: String,
-    /// Only say what would be.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// What a transaction did, or would do.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct TransactionAnswer {
-    /// The commit.
-    pub revision: Revision,
-    /// What was asked for, in that order, and what went with it.
-    pub outcomes: Vec<OutcomeView>,
-}
-
-/// What became of a resource.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct OutcomeView {
-    /// What.
-    pub action: Action,
-    /// Its kind.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// Its revision; of one that is gone, the last.
-    pub revision: Revision,
-}
-
-impl From<&Outcome> for OutcomeView {
-    fn from(outcome: &Outcome) -> Self {
-        OutcomeView {
-            action: outcome.action,
-            kind: outcome.resource.kind.clone(),
-            name: outcome.resource.name.clone(),
-            revision: outcome.resource.revision,
-        }
-    }
 }
 
 fn author(known: &Known, why: &str) -> Author {
@@ -353,20 +307,6 @@ async fn together(
     let mut response = Json(answer).into_response();
     response.extensions_mut().insert(deed);
     Ok(response)
-}
-
-/// Back to what?
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Restore {
-    /// A time (RFC 3339) or a revision.
-    pub at: String,
-    /// For the history.
-    #[serde(default)]
-    pub why: String,
-    /// Only say what would be.
-    #[serde(default)]
-    pub dry_run: bool,
 }
 
 /// Make a resource what it was at a time or revision: a new write, held against what its kind says now.

@@ -274,7 +274,7 @@ fn paths(template: &str, planted: &[Planted]) -> Vec<String> {
     paths
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_holds_what_its_caller_may_not_see() {
     let callers = std::env::var("WRIGHT_CALLERS")
         .ok()

@@ -1,0 +1,71 @@
+//! The inventory's commands that write, and those that look at one resource.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use wright_model::Name;
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A file, or a directory of *.yaml and *.json, with resources: `kind`, `name`, `labels`, `body`;
+    /// `-` is standard input. May be given several times.
+    #[arg(short, long = "file", required = true, value_hint = ValueHint::AnyPath)]
+    pub files: Vec<PathBuf>,
+    /// In whose name; whoever applied a field owns it. Default: you.
+    #[arg(long, default_value = "")]
+    pub manager: String,
+    /// Take over fields that others own.
+    #[arg(long)]
+    pub force: bool,
+    /// Only say what would be.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Kept in the history, such as a change's number.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Such as rack.
+    pub kind: Name,
+    /// Which.
+    pub name: String,
+    /// Do not ask where others go with it.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Only say what would go, and what would no longer refer to it.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Kept in the history.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
+#[derive(Debug, Args)]
+pub struct DescribeArgs {
+    /// Such as rack.
+    pub kind: Name,
+    /// Which.
+    pub name: String,
+    /// As it was at a time (RFC 3339) or a revision.
+    #[arg(long)]
+    pub at: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Such as rack.
+    pub kind: Name,
+    /// Which.
+    pub name: String,
+    /// A time (RFC 3339) or a revision, as `wright history` shows them.
+    #[arg(long)]
+    pub at: String,
+    /// Only say what would change.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Kept in the history.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
