@@ -1,8 +1,7 @@
 //! Keeping the store bounded: old revisions, old events, old records of the audit and expired tokens are
 //! forgotten.
 //!
-//! A resource's own history (`wright history`) is kept apart from the store's revisions and is not
-//! touched.
+//! A resource's own history (`wright history`) is kept apart from the store's revisions: for a year.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +22,15 @@ const EVENTS: usize = 20_000;
 /// How long the audit is kept: a year.
 const AUDIT: SignedDuration = SignedDuration::from_hours(366 * 24);
 
+/// How long it is kept what resources were: a year.
+const HISTORY: SignedDuration = SignedDuration::from_hours(366 * 24);
+/// How often the history is gone through, which reads all of it.
+const HISTORY_EVERY: Duration = Duration::from_hours(24);
+/// How long after the start that is done first.
+const HISTORY_AFTER: Duration = Duration::from_hours(1);
+/// A change of a kind that began so long ago has lost its server.
+const BEGUN: SignedDuration = SignedDuration::from_hours(1);
+
 /// Looks after the store until `shutdown`.
 pub async fn run(
     store: SharedStore,
@@ -31,10 +39,27 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     let mut due = tokio::time::interval(EVERY);
+    let first = tokio::time::Instant::now() + HISTORY_AFTER;
+    let mut history_due = tokio::time::interval_at(first, HISTORY_EVERY);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
+            _ = history_due.tick() => {
+                let before = Timestamp::now() - HISTORY;
+                let trimmed = shutdown.run_until_cancelled(inventory.trim_history(before)).await;
+                if let Some(Err(error)) = trimmed {
+                    tracing::warn!(%error, "what resources were long ago could not be forgotten");
+                }
+                continue;
+            }
             _ = due.tick() => {}
+        }
+        match inventory.take_back_begun(Timestamp::now() - BEGUN).await {
+            Ok(0) => {}
+            Ok(count) => {
+                tracing::warn!(count, "changes of kinds were taken back: their server died")
+            }
+            Err(error) => tracing::warn!(%error, "changes of kinds could not be looked after"),
         }
         if let Err(error) = forget(&store, &inventory).await {
             tracing::warn!(%error, "old revisions and events could not be forgotten");

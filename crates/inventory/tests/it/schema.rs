@@ -227,3 +227,39 @@ async fn another_server_writes_by_what_the_kind_has_become() {
         .unwrap_err();
     assert!(matches!(refused, Refused::Invalid(_)), "{refused}");
 }
+
+#[tokio::test]
+async fn a_change_whose_server_died_is_taken_back() {
+    let (_directory, store) = opened().await;
+    let inventory = Inventory::new(store.clone());
+    boxes(&inventory, &["a", "a"]).await;
+    let key = wright_inventory::resource_key("kind", "box");
+    let entry = store.get(key.as_bytes()).await.unwrap().unwrap();
+    // As it stands between the first and the last commit of a change.
+    let mut stored: Value = serde_json::from_slice(&entry.value).unwrap();
+    stored["pending"] = serde_saphyr::from_str(&with("unique: [[serial]]")).unwrap();
+    let pending = wright_store::Operation::put(key, stored.to_string());
+    store.commit(Vec::new(), vec![pending]).await.unwrap();
+    let other = Inventory::new(store);
+    write(&other, merge("box", "x00", json!({ "serial": "b" })))
+        .await
+        .unwrap();
+    let taken = write(&other, merge("box", "x01", json!({ "serial": "b" }))).await;
+    assert!(
+        matches!(taken, Err(Refused::Taken { .. })),
+        "writers are held to it already: {taken:?}"
+    );
+
+    let now = jiff::Timestamp::now();
+    assert_eq!(
+        other
+            .take_back_begun(jiff::Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(other.take_back_begun(now).await.unwrap(), 1);
+    write(&other, merge("box", "x01", json!({ "serial": "b" })))
+        .await
+        .unwrap();
+}
