@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wright_inventory::{Change, Content, Write, kind::KIND};
-use wright_server::api::{OutcomeView, Transaction, TransactionAnswer};
+use wright_server::api::{KindView, OutcomeView, Transaction, TransactionAnswer};
 
 use super::{Context, inventory::outcomes};
 use crate::{args::ApplyArgs, failure::Failure};
@@ -47,7 +47,11 @@ pub async fn run(context: Context, args: ApplyArgs) -> Result<(), Failure> {
     if documents.is_empty() {
         return Err(Failure::usage("there are no resources in these files"));
     }
-    let (kinds, others): (Vec<_>, Vec<_>) = documents.into_iter().partition(|one| one.kind == KIND);
+    let (kinds, mut others): (Vec<_>, Vec<_>) =
+        documents.into_iter().partition(|one| one.kind == KIND);
+    if args.dry_run {
+        skip_unknown(&context, &kinds, &mut others).await?;
+    }
     let parts = kinds.chunks(1).chain(others.chunks(TOGETHER));
     let mut done: Vec<OutcomeView> = Vec::new();
     for part in parts {
@@ -72,6 +76,30 @@ pub async fn run(context: Context, args: ApplyArgs) -> Result<(), Failure> {
         done.extend(answer.outcomes);
     }
     outcomes(context.format, &done)
+}
+
+/// Of a dry run, leaves out resources of kinds that the same files would make: there is nothing yet to
+/// hold them against.
+async fn skip_unknown(
+    context: &Context,
+    kinds: &[Document],
+    others: &mut Vec<Document>,
+) -> Result<(), Failure> {
+    let known: Vec<KindView> = context.client.get("/kinds").await?;
+    let is_new = |kind: &str| {
+        kinds.iter().any(|one| one.name == kind) && !known.iter().any(|one| one.name == kind)
+    };
+    others.retain(|one| {
+        let is_new = is_new(&one.kind);
+        if is_new {
+            eprintln!(
+                "{}/{} is not looked at: its kind is not there yet",
+                one.kind, one.name
+            );
+        }
+        !is_new
+    });
+    Ok(())
 }
 
 fn applied(document: &Document, args: &ApplyArgs) -> Write {

@@ -1,7 +1,8 @@
 //! Field owners: what each manager applies is the manager's. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use indexmap::IndexSet;
 use serde_json::{Map, Value};
 
 use super::{Content, Contested};
@@ -12,13 +13,13 @@ use crate::{
 
 const LABEL: &str = "labels:";
 
-/// The paths of what is said: `field`, `field/key` of a map or an object, `labels:key`.
+/// The paths of what is said, in the order in which it is said: `field`, `field/key` of a map or an object, `labels:key`.
 fn paths(
     kind: &Kind,
     labels: &BTreeMap<String, String>,
     body: &Map<String, Value>,
-) -> BTreeSet<String> {
-    let mut paths: BTreeSet<String> = labels.keys().map(|key| format!("{LABEL}{key}")).collect();
+) -> IndexSet<String> {
+    let mut paths: IndexSet<String> = labels.keys().map(|key| format!("{LABEL}{key}")).collect();
     for (field, value) in body {
         match value {
             Value::Object(map) if kind.has_keys(field) && sealed(value).is_none() => {
@@ -73,6 +74,8 @@ fn set(
                 *map = Value::Object(Map::new());
             }
             if let Value::Object(map) = map {
+                // The order in which keys are said is that in which they are shown.
+                map.shift_remove(key);
                 map.insert(key.to_owned(), value);
             }
         }
@@ -91,7 +94,7 @@ fn set(
 pub(super) struct Applied {
     /// What will stand, before it is validated.
     pub content: Content,
-    paths: BTreeSet<String>,
+    paths: IndexSet<String>,
     owners: Owners,
     manager: String,
 }

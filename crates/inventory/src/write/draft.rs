@@ -240,11 +240,17 @@ impl Draft {
                 Action::Unchanged
             }
             (None, Some(_)) if self.platform.is_none() => Action::Created,
-            (Some(before), Some(after)) if before.says(after) => Action::Unchanged,
+            (Some(before), Some(after)) if self.says_the_same(before, after) => Action::Unchanged,
             (_, Some(_)) if self.follows => Action::Cleared,
             (_, Some(_)) => Action::Changed,
             (_, None) => Action::Deleted,
         }
+    }
+
+    /// Of a kind also in the same order: that is how forms and tables show its fields.
+    fn says_the_same(&self, before: &Record, after: &Record) -> bool {
+        let text = |record: &Record| serde_json::to_string(&record.body).unwrap_or_default();
+        before.says(after) && (self.kind.name() != KIND || text(before) == text(after))
     }
 
     /// The whole resource after the commit; what it was, where it goes.

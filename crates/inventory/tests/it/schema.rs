@@ -263,3 +263,27 @@ async fn a_change_whose_server_died_is_taken_back() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn the_fields_of_a_kind_are_in_the_order_in_which_they_are_said() {
+    let (_directory, inventory) = inventory().await;
+    for fields in [["size", "colour", "area"], ["area", "size", "colour"]] {
+        let fields_of = |names: [&str; 3]| {
+            let field = |name: &str| (name.to_owned(), json!({ "type": "integer" }));
+            Value::Object(names.into_iter().map(field).collect())
+        };
+        let content = Content::new(json!({ "fields": fields_of(fields) }));
+        let apply = Change::Apply {
+            content,
+            manager: String::new(),
+            force: false,
+        };
+        let written = write(&inventory, Write::new("kind", "box", apply))
+            .await
+            .unwrap();
+        assert_ne!(written.outcomes[0].action, Action::Unchanged);
+        let kind = inventory.kind("box").await.unwrap().unwrap();
+        let order: Vec<&String> = kind.definition().fields.keys().collect();
+        assert_eq!(order, fields);
+    }
+}
