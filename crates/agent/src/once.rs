@@ -1,7 +1,7 @@
 //! Tasks by their keys: each is done once, however often it is asked for.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::Future,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -30,7 +30,13 @@ pub struct Order {
     pub deadline: Option<Duration>,
     /// At whose behest, where it is a step of a job.
     pub fence: Option<Fence>,
+    /// The key of the task that must have succeeded before this one is begun; its deadline counts
+    /// from then.
+    pub after: Option<String>,
 }
+
+/// Tasks of which nothing is recorded and whose ends are remembered for those that follow them.
+const REMEMBERED: usize = 256;
 
 /// What an agent uses of its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,7 +84,61 @@ impl<E> Clone for Tasks<E> {
 struct Shared<E> {
     effects: Arc<E>,
     journal: Mutex<Journal>,
-    running: Mutex<HashMap<String, InFlight>>,
+    running: Mutex<Running>,
+}
+
+/// What is under way.
+#[derive(Default)]
+struct Running {
+    tasks: HashMap<String, InFlight>,
+    /// Tasks that others follow and that were not heard of yet.
+    awaited: HashMap<String, watch::Sender<Option<bool>>>,
+    /// How repeatable tasks ended, the newest last.
+    ended: VecDeque<(String, bool)>,
+}
+
+impl Running {
+    /// A task has ended: tells those who heard of it before it came.
+    fn tell(&mut self, key: &str, answer: &TaskAnswer) {
+        if let Some(followers) = self.awaited.remove(key) {
+            followers.send_replace(Some(answer.is_ok()));
+        }
+    }
+
+    fn end(&mut self, key: String, answer: &TaskAnswer, recorded: bool) {
+        self.tasks.remove(&key);
+        self.tell(&key, answer);
+        if !recorded {
+            if self.ended.len() == REMEMBERED {
+                self.ended.pop_front();
+            }
+            self.ended.push_back((key, answer.is_ok()));
+        }
+    }
+}
+
+/// What a task waits for before it is begun.
+enum Before {
+    Ended(bool),
+    Runs(watch::Receiver<Option<TaskAnswer>>),
+    Comes(watch::Receiver<Option<bool>>),
+}
+
+impl Before {
+    /// Whether it succeeded. It fails where it is never heard of again.
+    async fn succeeded(self) -> bool {
+        match self {
+            Before::Ended(well) => well,
+            Before::Runs(mut answer) => {
+                let answer = answer.wait_for(Option::is_some).await;
+                answer.is_ok_and(|answer| matches!(*answer, Some(Ok(_))))
+            }
+            Before::Comes(mut ended) => {
+                let ended = ended.wait_for(Option::is_some).await;
+                ended.is_ok_and(|ended| *ended == Some(true))
+            }
+        }
+    }
 }
 
 /// A task that somebody waits for.
@@ -152,6 +212,7 @@ impl<E: Effects> Tasks<E> {
         }
         let known = locked(&self.shared.journal).answer(&order.key).cloned();
         if let Some(answer) = known {
+            locked(&self.shared.running).tell(&order.key, &answer);
             return answer;
         }
         let mut answer = self.attach(order, output);
@@ -166,23 +227,30 @@ impl<E: Effects> Tasks<E> {
         output: mpsc::Sender<Vec<u8>>,
     ) -> watch::Receiver<Option<TaskAnswer>> {
         let mut running = locked(&self.shared.running);
-        if let Some(found) = running.get(&order.key) {
+        if let Some(found) = running.tasks.get(&order.key) {
             found.output.redirect(output);
             return found.answer.clone();
         }
+        let before = order.after.as_deref();
+        let before = before.map(|key| self.shared.before(&mut running, key));
         let (answered, answer) = watch::channel(None);
         let flight = InFlight {
             cancel: CancellationToken::new(),
             answer: answer.clone(),
             output: Output::new(output),
         };
-        running.insert(order.key.clone(), flight.clone());
+        running.tasks.insert(order.key.clone(), flight.clone());
+        drop(running);
         let shared = self.shared.clone();
         tokio::spawn(async move {
             let key = order.key.clone();
-            let result = shared.perform(order, &flight).await;
+            let recorded = !order.task.is_repeatable();
+            let result = match flight.turn(before).await {
+                Ok(()) => shared.perform(order, &flight).await,
+                Err(fault) => Err(fault),
+            };
             // In the journal before out of the list: whoever asks finds it in one of them.
-            locked(&shared.running).remove(&key);
+            locked(&shared.running).end(key, &result, recorded);
             answered.send_replace(Some(result));
         });
         answer
@@ -193,7 +261,7 @@ impl<E: Effects> Tasks<E> {
         if fence.is_some_and(|fence| self.shared.admit(fence).is_err()) {
             return;
         }
-        if let Some(found) = locked(&self.shared.running).get(key) {
+        if let Some(found) = locked(&self.shared.running).tasks.get(key) {
             found.cancel.cancel();
         }
     }
@@ -220,7 +288,40 @@ impl<E> Shared<E> {
     }
 }
 
+impl InFlight {
+    /// Waits for the turn of a task that may follow another.
+    async fn turn(&self, before: Option<Before>) -> Result<(), Fault> {
+        let Some(before) = before else { return Ok(()) };
+        let well = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => false,
+            well = before.succeeded() => well,
+        };
+        let message = "not begun, since what it follows failed or it was cancelled before";
+        well.then_some(())
+            .ok_or_else(|| Fault::new(Blame::NotBegun, message))
+    }
+}
+
 impl<E: Effects> Shared<E> {
+    /// What is known of a task that another follows.
+    fn before(&self, running: &mut Running, key: &str) -> Before {
+        if let Some(found) = running.tasks.get(key) {
+            return Before::Runs(found.answer.clone());
+        }
+        if let Some(answer) = locked(&self.journal).answer(key) {
+            return Before::Ended(answer.is_ok());
+        }
+        let ended = running.ended.iter().rev().find(|(ended, _)| ended == key);
+        if let Some((_, well)) = ended {
+            return Before::Ended(*well);
+        }
+        // Those that nobody follows any more.
+        running.awaited.retain(|_, ended| !ended.is_closed());
+        let awaited = running.awaited.entry(key.to_owned()).or_default();
+        Before::Comes(awaited.subscribe())
+    }
+
     async fn perform(&self, order: Order, flight: &InFlight) -> TaskAnswer {
         let recorded = !order.task.is_repeatable();
         if recorded {
@@ -340,6 +441,7 @@ mod tests {
             task: Task::Clear,
             deadline: None,
             fence: Some(fence),
+            after: None,
         }
     }
 
@@ -389,5 +491,111 @@ mod tests {
         tasks.cancel("a", Some(&claim(1)));
         tasks.effects().ends.notify_one();
         running.await.unwrap().unwrap();
+    }
+
+    /// Gives a task that may follow another; its answer comes by the handle.
+    fn given(
+        tasks: &Tasks<Counted>,
+        key: &str,
+        after: Option<&str>,
+        task: Task,
+    ) -> tokio::task::JoinHandle<TaskAnswer> {
+        let order = Order {
+            after: after.map(str::to_owned),
+            task,
+            ..order(key, claim(1))
+        };
+        let tasks = tasks.clone();
+        tokio::spawn(async move { tasks.execute(order, mpsc::channel(1).0).await })
+    }
+
+    /// Lets everything that can happen happen.
+    async fn settle() {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn begun(tasks: &Tasks<Counted>) -> usize {
+        tasks.effects().begun.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn a_task_is_begun_when_the_one_that_it_follows_has_succeeded() {
+        let tasks = Tasks::in_memory(Arc::new(Counted::default()));
+        let first = given(&tasks, "a", None, Task::Clear);
+        settle().await;
+        let second = given(&tasks, "b", Some("a"), Task::Clear);
+        settle().await;
+        assert_eq!(begun(&tasks), 1);
+        tasks.effects().ends.notify_one();
+        first.await.unwrap().unwrap();
+        settle().await;
+        assert_eq!(begun(&tasks), 2);
+        tasks.effects().ends.notify_one();
+        second.await.unwrap().unwrap();
+        // Known by then.
+        tasks.effects().ends.notify_one();
+        let third = given(&tasks, "c", Some("b"), Task::Clear);
+        third.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_follower_may_come_before_the_task_that_it_follows() {
+        let tasks = Tasks::in_memory(Arc::new(Counted::default()));
+        let second = given(&tasks, "b", Some("a"), Task::Clear);
+        settle().await;
+        assert_eq!(begun(&tasks), 0);
+        let first = given(&tasks, "a", None, Task::Clear);
+        tasks.effects().ends.notify_one();
+        first.await.unwrap().unwrap();
+        settle().await;
+        assert_eq!(begun(&tasks), 2);
+        tasks.effects().ends.notify_one();
+        second.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn followers_of_a_failed_or_cancelled_task_are_not_begun_and_can_be_given_again() {
+        let tasks = Tasks::in_memory(Arc::new(Counted::default()));
+        let first = given(&tasks, "a", None, Task::Clear);
+        let second = given(&tasks, "b", Some("a"), Task::Clear);
+        let third = given(&tasks, "c", Some("b"), Task::Clear);
+        settle().await;
+        tasks.cancel("a", None);
+        assert_eq!(first.await.unwrap().unwrap_err().blame, Blame::Cancelled);
+        for follower in [second, third] {
+            let fault = follower.await.unwrap().unwrap_err();
+            assert_eq!(fault.blame, Blame::NotBegun);
+        }
+        assert_eq!(begun(&tasks), 1);
+        tasks.effects().ends.notify_one();
+        let again = given(&tasks, "b", None, Task::Clear);
+        again.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_is_cancelled_is_not_begun() {
+        let tasks = Tasks::in_memory(Arc::new(Counted::default()));
+        let first = given(&tasks, "a", None, Task::Clear);
+        let second = given(&tasks, "b", Some("a"), Task::Clear);
+        settle().await;
+        tasks.cancel("b", None);
+        assert_eq!(second.await.unwrap().unwrap_err().blame, Blame::NotBegun);
+        tasks.effects().ends.notify_one();
+        first.await.unwrap().unwrap();
+        assert_eq!(begun(&tasks), 1);
+    }
+
+    #[tokio::test]
+    async fn a_task_may_follow_one_of_which_nothing_is_recorded_and_that_has_ended() {
+        let instance: InstanceId = "shop/web-1".parse().unwrap();
+        let tasks = Tasks::in_memory(Arc::new(Counted::default()));
+        tasks.effects().ends.notify_one();
+        let ready = Task::AwaitReady { instance };
+        given(&tasks, "a", None, ready).await.unwrap().unwrap();
+        tasks.effects().ends.notify_one();
+        let second = given(&tasks, "b", Some("a"), Task::Clear);
+        second.await.unwrap().unwrap();
     }
 }

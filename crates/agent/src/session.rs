@@ -276,6 +276,7 @@ impl<E: Effects> Sessions<E> {
                 task: body,
                 deadline: (task.deadline_ms > 0).then(|| Duration::from_millis(task.deadline_ms)),
                 fence: task.fence,
+                after: (!task.after.is_empty()).then_some(task.after),
             },
             Err(error) => {
                 // The position only: the text may hold secrets.

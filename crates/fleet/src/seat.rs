@@ -11,11 +11,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wright_model::{InstanceId, InstanceStatus, Name};
 use wright_protocol::{
-    Fault, Task, TaskAnswer,
+    Blame, Fault, Task, TaskAnswer,
     wire::{self, from_agent::Message as Said, to_agent::Message},
 };
 
-use crate::fleet::AgentView;
+use crate::{fleet::AgentView, task::After};
 
 /// One host.
 #[derive(Default)]
@@ -117,6 +117,8 @@ pub(crate) struct Pending {
     /// `task` as JSON.
     pub(crate) body: Vec<u8>,
     pub(crate) fence: Option<wire::Fence>,
+    /// What it follows, as long as that is not known to have succeeded.
+    pub(crate) after: Option<After>,
     pub(crate) deadline: Instant,
     pub(crate) answer: watch::Sender<Option<TaskAnswer>>,
     pub(crate) waiters: usize,
@@ -197,6 +199,33 @@ impl Seat {
         }
     }
 
+    /// A task was answered, for the first time here: what follows it has no need to any more, or is
+    /// not begun.
+    fn settle_followers(&mut self, key: &str, answer: &TaskAnswer) {
+        let follows =
+            |pending: &Pending| pending.after.as_ref().is_some_and(|after| after.key == key);
+        let Err(fault) = answer else {
+            let followers = self.tasks.values_mut().filter(|pending| follows(pending));
+            followers.for_each(|pending| pending.after = None);
+            return;
+        };
+        let message = format!("not begun, since what it follows failed: {}", fault.message);
+        let fault = Fault::new(Blame::NotBegun, message);
+        for (_, follower) in self.tasks.extract_if(.., |_, pending| follows(pending)) {
+            follower.answer.send_replace(Some(Err(fault.clone())));
+        }
+    }
+
+    /// An agent's answer to a task.
+    pub(crate) fn answered(&mut self, key: &str, answer: TaskAnswer) {
+        if let Some(following) = self.streams.remove(key) {
+            following.finish(answer);
+        } else if let Some(pending) = self.tasks.remove(key) {
+            self.settle_followers(key, &answer);
+            pending.answer.send_replace(Some(answer));
+        }
+    }
+
     /// Gives everything up; says which instances it had.
     pub(crate) fn close(mut self, fault: &Fault) -> Vec<InstanceId> {
         if let Some(session) = self.session.take() {
@@ -214,7 +243,10 @@ impl Pending {
     /// The order to do it, with the time that is left.
     pub(crate) fn order(&mut self, key: &str) -> Message {
         self.sent = true;
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = match &self.after {
+            Some(after) => after.takes,
+            None => self.deadline.saturating_duration_since(Instant::now()),
+        };
         // The agent's own word about why time ran out says more than ours: it comes first.
         let for_agent = left.saturating_sub((left / 10).min(crate::task::MARGIN));
         let millis = u64::try_from(for_agent.as_millis()).unwrap_or(u64::MAX);
@@ -225,6 +257,10 @@ impl Pending {
             body: self.body.clone(),
             deadline_ms,
             fence: self.fence.clone(),
+            after: self
+                .after
+                .as_ref()
+                .map_or(String::new(), |after| after.key.clone()),
         })
     }
 }

@@ -284,13 +284,8 @@ impl Shared {
             Err(Fault::new(Blame::Passing, message))
         });
         let mut state = self.state();
-        let Some(seat) = state.seats.get_mut(host) else {
-            return;
-        };
-        if let Some(following) = seat.streams.remove(&result.key) {
-            following.finish(answer);
-        } else if let Some(pending) = seat.tasks.remove(&result.key) {
-            pending.answer.send_replace(Some(answer));
+        if let Some(seat) = state.seats.get_mut(host) {
+            seat.answered(&result.key, answer);
         }
     }
 }

@@ -26,6 +26,16 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 pub struct TaskKey {
     key: String,
     fence: Option<wire::Fence>,
+    after: Option<After>,
+}
+
+/// What a task follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct After {
+    /// The key of the other task.
+    pub(crate) key: String,
+    /// How long the follower may take once it is begun.
+    pub(crate) takes: Duration,
 }
 
 impl TaskKey {
@@ -35,7 +45,18 @@ impl TaskKey {
         TaskKey {
             key: key.into(),
             fence: Some(wire::Fence { job, claim }),
+            after: None,
         }
+    }
+
+    /// The same for a task that the agent is to begin when another one, given to it before or later,
+    /// has succeeded, and that may take so long from then on. If that one fails it is not begun:
+    /// [`Blame::NotBegun`].
+    #[must_use]
+    pub fn after(mut self, key: impl Into<String>, takes: Duration) -> Self {
+        let key = key.into();
+        self.after = Some(After { key, takes });
+        self
     }
 }
 
@@ -44,6 +65,7 @@ impl From<&str> for TaskKey {
         TaskKey {
             key: key.to_owned(),
             fence: None,
+            after: None,
         }
     }
 }
@@ -73,8 +95,8 @@ impl Fleet {
         deadline: Instant,
         cancel: CancellationToken,
     ) -> TaskAnswer {
-        let TaskKey { key, fence } = key.into();
-        let mut waiter = Waiter::join(&self.0, host, &key, fence, task, deadline)?;
+        let key = key.into();
+        let mut waiter = Waiter::join(&self.0, host, &key, task, deadline)?;
         // Asked after joining: a host given up before is off the roster, one given up from here on
         // fails its waiters.
         if !self.0.roster.is_known(host).await {
@@ -122,8 +144,7 @@ impl<'a> Waiter<'a> {
     fn join(
         shared: &'a Shared,
         host: &'a Name,
-        key: &'a str,
-        fence: Option<wire::Fence>,
+        TaskKey { key, fence, after }: &'a TaskKey,
         task: Task,
         deadline: Instant,
     ) -> Result<Self, Fault> {
@@ -134,11 +155,12 @@ impl<'a> Waiter<'a> {
         let number = state.number();
         let seat = state.seat(host);
         seat.abandoned.remove(key);
-        let pending = seat.tasks.entry(key.to_owned()).or_insert_with(|| Pending {
+        let pending = seat.tasks.entry(key.clone()).or_insert_with(|| Pending {
             number,
             task: task.clone(),
             body,
             fence: None,
+            after: after.clone(),
             deadline,
             answer: watch::Sender::new(None),
             waiters: 0,
@@ -151,8 +173,8 @@ impl<'a> Waiter<'a> {
         }
         pending.waiters += 1;
         let claim = |fence: &Option<wire::Fence>| fence.as_ref().map(|fence| fence.claim);
-        if claim(&pending.fence) < claim(&fence) {
-            pending.fence = fence;
+        if claim(&pending.fence) < claim(fence) {
+            pending.fence.clone_from(fence);
         }
         pending.deadline = pending.deadline.max(deadline);
         let (number, answer) = (pending.number, pending.answer.subscribe());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{done, later, name, served, stop, submit, submit_with, until};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wright_fleet::FleetEvent;
+use wright_fleet::{FleetEvent, TaskKey};
 use wright_protocol::{Blame, Fault, Task, wire::to_agent::Message};
 
 #[tokio::test]
@@ -222,4 +222,77 @@ async fn forgetting_a_host_fails_what_waits_for_it_and_ends_its_session() {
     served.fleet.forget(&name("h1"));
     assert_eq!(waiting.await.unwrap().unwrap_err().blame, Blame::Host);
     assert_eq!(agent.next().await, None);
+}
+
+/// Gives a task that follows another.
+fn submit_after(
+    served: &common::Served,
+    key: &str,
+    before: &str,
+) -> tokio::task::JoinHandle<Result<wright_protocol::Answer, Fault>> {
+    let key = TaskKey::fenced(key, "job", 1).after(before, Duration::from_secs(30));
+    let fleet = served.fleet.clone();
+    tokio::spawn(async move {
+        let (host, cancel) = (name("h1"), CancellationToken::new());
+        fleet.submit(&host, key, stop(), later(), cancel).await
+    })
+}
+
+async fn next_after(agent: &mut common::Agent) -> (String, String, u64) {
+    match agent.next().await {
+        Some(Message::Task(task)) => (task.key, task.after, task.deadline_ms),
+        other => panic!("a task was expected, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_follows_another_is_sent_with_it_and_with_its_own_time() {
+    let served = served().await;
+    let mut agent = served.agent("h1").await;
+    let first = submit(&served, "h1", "a");
+    assert_eq!(agent.next_task().await.0, "a");
+    let second = submit_after(&served, "b", "a");
+    let (key, after, deadline_ms) = next_after(&mut agent).await;
+    assert_eq!((key.as_str(), after.as_str()), ("b", "a"));
+    assert!((29_000..30_000).contains(&deadline_ms), "{deadline_ms}");
+    agent.answer("a", &done("first")).await;
+    agent.answer("b", &done("second")).await;
+    assert_eq!(first.await.unwrap(), done("first"));
+    assert_eq!(second.await.unwrap(), done("second"));
+}
+
+#[tokio::test]
+async fn what_follows_a_failed_task_is_answered_without_its_agent_and_not_sent_again() {
+    let served = served().await;
+    let mut agent = served.agent("h1").await;
+    let first = submit(&served, "h1", "a");
+    agent.next_task().await;
+    let second = submit_after(&served, "b", "a");
+    next_after(&mut agent).await;
+    let fault = Fault::new(Blame::Program, "broken");
+    agent.answer("a", &Err(fault.clone())).await;
+    assert_eq!(first.await.unwrap(), Err(fault));
+    let fault = second.await.unwrap().unwrap_err();
+    assert_eq!(fault.blame, Blame::NotBegun);
+    assert!(fault.message.contains("broken"), "{fault}");
+    let mut agent = served.agent("h1").await;
+    let _third = submit(&served, "h1", "c");
+    assert_eq!(agent.next_task().await.0, "c");
+}
+
+#[tokio::test]
+async fn a_follower_is_sent_again_alone_where_the_other_has_succeeded() {
+    let served = served().await;
+    let mut agent = served.agent("h1").await;
+    let first = submit(&served, "h1", "a");
+    agent.next_task().await;
+    let second = submit_after(&served, "b", "a");
+    next_after(&mut agent).await;
+    agent.answer("a", &done("")).await;
+    first.await.unwrap().unwrap();
+    let mut agent = served.agent("h1").await;
+    let (key, after, _) = next_after(&mut agent).await;
+    assert_eq!((key.as_str(), after.as_str()), ("b", ""));
+    agent.answer("b", &done("")).await;
+    second.await.unwrap().unwrap();
 }

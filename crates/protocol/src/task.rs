@@ -126,6 +126,8 @@ pub enum Blame {
     Passing,
     /// The request makes no sense here (no such instance).
     Request,
+    /// Nobody's: it was not begun, since the task that it follows failed or it was cancelled before.
+    NotBegun,
 }
 
 /// Why a task failed.

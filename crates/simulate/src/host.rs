@@ -363,6 +363,7 @@ mod tests {
                 task,
                 deadline: None,
                 fence: None,
+                after: None,
             };
             host.clone()
                 .perform(order, Output::nowhere())

@@ -1,16 +1,20 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use futures::future::{Either, select};
 use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wright_model::Span;
 use wright_store::{MAX_KEY, MAX_OPERATIONS, MAX_VALUE, Operation};
 
 use crate::inject::Injected;
 use crate::plan::only_waits;
-use crate::{Clock, JobId, Outcome, StepContext, StepError, Verb};
+use crate::verb::effect_key;
+use crate::{Before, Clock, JobId, Outcome, StepContext, StepError, Verb};
 
 /// The largest output that is recorded, bytes of JSON.
 const MAX_OUTPUT: usize = 128 << 10;
@@ -18,8 +22,24 @@ const MAX_MESSAGE: usize = 4_000;
 const MAX_EVIDENCE_LINES: usize = 100;
 const MAX_EVIDENCE_LINE: usize = 1_000;
 
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// By itself, its deadline or its cancellation.
+    Done(Result<Outcome, StepError>),
+    /// With the attempt that it follows, or cancelled before that had ended.
+    Recalled {
+        /// Whether its effect was certainly not begun.
+        spared: bool,
+    },
+}
+
+/// The attempt at a step, by its index in the walk, has ended.
+pub(crate) type Ended = (usize, End);
+
 /// One attempt at a step or at its undo.
 pub(crate) struct Attempt {
+    pub index: usize,
     pub verb: Option<Arc<dyn Verb>>,
     pub verb_name: String,
     pub input: Value,
@@ -32,13 +52,57 @@ pub(crate) struct Attempt {
     pub fence: u64,
     pub undo: bool,
     pub cancel: CancellationToken,
+    /// When it must have ended, at the latest.
+    pub until: Instant,
+    /// The one that it follows.
+    pub before: Option<Before>,
+    /// Who wants to know that it ended, where others follow it.
+    pub ended: Option<watch::Sender<Option<bool>>>,
     /// What a test wants to happen.
     pub injected: Injected,
 }
 
 impl Attempt {
+    /// See [`StepContext::effect_key`].
+    pub fn effect_key(&self) -> String {
+        effect_key(self.job, &self.step, self.attempt, self.undo)
+    }
+
+    /// Runs it, and tells how it ended: what follows it tells that later.
+    pub async fn tell(mut self, told: mpsc::UnboundedSender<Ended>) {
+        let (index, ended) = (self.index, self.ended.take());
+        let end = self.end().await;
+        let well = matches!(end, End::Done(Ok(_)));
+        // Where nobody is told, the job is given up.
+        let _ = told.send((index, end));
+        if let Some(ended) = ended {
+            ended.send_replace(Some(well));
+        }
+    }
+
+    async fn end(self) -> End {
+        let spared = Arc::new(AtomicBool::new(false));
+        let (before, cancel) = (self.before.clone(), self.cancel.clone());
+        let result = self.run(spared.clone()).await;
+        let Some(before) = before else {
+            return End::Done(result);
+        };
+        let recalled = || End::Recalled {
+            spared: spared.load(Ordering::Relaxed),
+        };
+        tokio::select! {
+            biased;
+            well = before.succeeded() => match result {
+                Err(_) if spared.load(Ordering::Relaxed) => recalled(),
+                result if well => End::Done(result),
+                _ => recalled(),
+            },
+            () = cancel.cancelled() => recalled(),
+        }
+    }
+
     /// Runs it to its end, its deadline or its cancellation; what it answers can be recorded.
-    pub async fn run(self) -> Result<Outcome, StepError> {
+    async fn run(self, spared: Arc<AtomicBool>) -> Result<Outcome, StepError> {
         let Some(verb) = self.verb.clone() else {
             let message = format!("this engine has no verb {}", self.verb_name);
             return Err(StepError {
@@ -53,8 +117,11 @@ impl Attempt {
             attempt: self.attempt,
             fence: self.fence,
             undo: self.undo,
-            deadline: tokio::time::Instant::now() + self.deadline.duration(),
+            deadline: self.until,
+            takes: self.deadline.duration(),
+            before: self.before.clone(),
             cancel: self.cancel.clone(),
+            spared,
         };
         if self.injected.error {
             return Err(StepError {
@@ -94,13 +161,22 @@ impl Attempt {
         result.and_then(bounded).map_err(bounded_error)
     }
 
-    /// Whether the deadline passed (`true`) or somebody cancelled.
+    /// Whether the deadline passed (`true`), or somebody cancelled or what it follows failed.
     async fn stop(&self) -> bool {
         let cancelled = std::pin::pin!(self.cancel.cancelled());
-        matches!(
-            select(cancelled, self.after(self.deadline)).await,
-            Either::Right(_)
-        )
+        let passed = std::pin::pin!(async {
+            match &self.before {
+                Some(before) if !before.succeeded().await => false,
+                _ => {
+                    self.after(self.deadline).await;
+                    true
+                }
+            }
+        });
+        match select(cancelled, passed).await {
+            Either::Left(_) => false,
+            Either::Right((passed, _)) => passed,
+        }
     }
 
     fn after(&self, span: Span) -> futures::future::BoxFuture<'static, ()> {

@@ -1,14 +1,17 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wright_model::Span;
 use wright_store::{Guard, Operation, Range, Revision, Watch};
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, End, Ended};
 use crate::engine::{Engine, Shared};
 use crate::kept::Ask;
 use crate::plan::{JOB, WAIT};
@@ -20,9 +23,7 @@ use crate::run::Claim;
 use crate::subjob::Submitting;
 use crate::wait::Waiting;
 use crate::walk::{Decisions, JobChange, Slots, Standing, Start, Walk};
-use crate::{JobAction, JobError, JobEvent, JobId, JobOutline, JobState, Outcome, StepError, Verb};
-
-type Ended = (usize, Result<Outcome, StepError>);
+use crate::{Before, JobAction, JobError, JobEvent, JobId, JobOutline, JobState, Verb};
 
 /// Walks one job that this engine owns: events into the walk, its decisions into the store and then
 /// into the world. Dropping it ends all attempts and changes no record.
@@ -36,7 +37,9 @@ pub(crate) struct Driver {
     next_entry: u64,
     metas: Watch,
     walk: Walk,
-    attempts: JoinSet<Ended>,
+    attempts: JoinSet<()>,
+    ended: mpsc::UnboundedReceiver<Ended>,
+    tells: mpsc::UnboundedSender<Ended>,
     tokens: HashMap<usize, CancellationToken>,
     freed: watch::Receiver<u64>,
     asks: mpsc::UnboundedReceiver<Ask>,
@@ -80,6 +83,7 @@ impl Driver {
             whole: meta.whole,
             orders: meta.orders.clone(),
             tenant: meta.summary.tenant.clone(),
+            verbs: shared.verbs.clone(),
         };
         let now = shared.settings.clock.now();
         let mut walk = Walk::new(records, meta.summary.created_at, standing, now);
@@ -89,6 +93,7 @@ impl Driver {
             walk.resume(&mut slots);
         }
         let (attempts, tokens) = (JoinSet::new(), HashMap::new());
+        let (tells, ended) = mpsc::unbounded_channel();
         let asks = shared.walked.begin(id);
         let driver = Driver {
             shared,
@@ -100,6 +105,8 @@ impl Driver {
             metas,
             walk,
             attempts,
+            ended,
+            tells,
             tokens,
             freed,
             asks,
@@ -130,11 +137,12 @@ impl Driver {
         let wake_at = self.walk.wake_at();
         let waits_for_slot = self.walk.waits_for_slot();
         tokio::select! {
-            Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => {
+            Some(ended) = self.ended.recv() => {
                 self.take_ended(ended, outcomes);
-                while let Some(ended) = self.attempts.try_join_next() {
+                while let Ok(ended) = self.ended.try_recv() {
                     self.take_ended(ended, outcomes);
                 }
+                while self.attempts.try_join_next().is_some() {}
             }
             () = sleep_until(&clock, wake_at), if wake_at.is_some() => {}
             _ = self.freed.changed(), if waits_for_slot => {}
@@ -162,14 +170,16 @@ impl Driver {
         Ok(())
     }
 
-    fn take_ended(
-        &mut self,
-        ended: Result<Ended, tokio::task::JoinError>,
-        outcomes: &mut HashMap<usize, Vec<Operation>>,
-    ) {
-        // An attempt catches its verb's panics, and nobody aborts it but the driver's own end.
-        let Ok((index, result)) = ended else { return };
+    fn take_ended(&mut self, (index, end): Ended, outcomes: &mut HashMap<usize, Vec<Operation>>) {
         self.tokens.remove(&index);
+        let now = self.shared.settings.clock.now();
+        let result = match end {
+            End::Done(result) => result,
+            End::Recalled { spared } => {
+                let mut slots = lock(&self.shared);
+                return self.walk.recalled(index, spared, now, &mut slots);
+            }
+        };
         let facts = self.walk.records_facts(index);
         let result = result.map(|outcome| {
             if facts && !outcome.writes.is_empty() {
@@ -177,7 +187,6 @@ impl Driver {
             }
             outcome.output
         });
-        let now = self.shared.settings.clock.now();
         self.walk.ended(index, result, now, &mut lock(&self.shared));
     }
 
@@ -233,9 +242,7 @@ impl Driver {
                 token.cancel();
             }
         }
-        for start in &decisions.start {
-            self.start(*start, decisions.cancel.contains(&start.index));
-        }
+        self.start(&decisions);
         // Other jobs may wait for what this one gave back.
         self.shared.tell_freed();
         self.freed.mark_unchanged();
@@ -305,7 +312,47 @@ impl Driver {
         Ok(operations)
     }
 
-    fn start(&mut self, start: Start, cancelled: bool) {
+    /// Starts attempts; those that follow each other in one task, so that their orders go out together.
+    fn start(&mut self, decisions: &Decisions) {
+        let mut together: Vec<Vec<Attempt>> = Vec::new();
+        // Of each attempt that was started where it is, and of those that others follow what these
+        // are told.
+        let mut places: HashMap<usize, usize> = HashMap::new();
+        let mut leaders: HashMap<usize, Before> = HashMap::new();
+        let led = decisions.start.iter().filter_map(|start| start.after);
+        let led: HashSet<usize> = led.collect();
+        // What is followed comes before what follows it.
+        for start in &decisions.start {
+            let cancelled = decisions.cancel.contains(&start.index);
+            let before = start.after.and_then(|after| leaders.get(&after).cloned());
+            let mut attempt = self.attempt(*start, before, cancelled);
+            if led.contains(&start.index) {
+                let (tells, ended) = watch::channel(None);
+                attempt.ended = Some(tells);
+                let before = Before {
+                    effect_key: attempt.effect_key(),
+                    deadline: attempt.until,
+                    ended,
+                };
+                leaders.insert(start.index, before);
+            }
+            let place = start.after.and_then(|after| places.get(&after).copied());
+            let place = place.unwrap_or(together.len());
+            places.insert(start.index, place);
+            match together.get_mut(place) {
+                Some(others) => others.push(attempt),
+                None => together.push(vec![attempt]),
+            }
+        }
+        for attempts in together {
+            let tells = self.tells.clone();
+            let attempts = attempts.into_iter().map(move |one| one.tell(tells.clone()));
+            let attempts: FuturesUnordered<_> = attempts.collect();
+            self.attempts.spawn(attempts.collect());
+        }
+    }
+
+    fn attempt(&mut self, start: Start, before: Option<Before>, cancelled: bool) -> Attempt {
         let step = &self.walk.record(start.index).step;
         let (verb_name, input) = match (&step.undo, start.undo) {
             (Some(undo), true) => (undo.verb.clone(), undo.input.clone()),
@@ -315,7 +362,10 @@ impl Driver {
         if cancelled {
             cancel.cancel();
         }
-        let attempt = Attempt {
+        self.tokens.insert(start.index, cancel.clone());
+        let begins = before.as_ref().map_or_else(Instant::now, |it| it.deadline);
+        Attempt {
+            index: start.index,
             verb: own_verb(&self.shared, &verb_name, step.deadline)
                 .or_else(|| self.shared.verbs.get(&verb_name)),
             injected: self.shared.injected(self.id, &step.name, start.undo),
@@ -329,11 +379,11 @@ impl Driver {
             attempt: start.attempt,
             fence: self.claim.fence,
             undo: start.undo,
-            cancel: cancel.clone(),
-        };
-        self.tokens.insert(start.index, cancel);
-        self.attempts
-            .spawn(async move { (start.index, attempt.run().await) });
+            cancel,
+            until: begins + step.deadline.duration(),
+            before,
+            ended: None,
+        }
     }
 }
 

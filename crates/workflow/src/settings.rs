@@ -32,6 +32,11 @@ impl Verbs {
         self.0.contains_key(name)
     }
 
+    /// Whether an attempt with this verb may be begun while one with the other runs.
+    pub(crate) fn follows(&self, name: &str, before: &str) -> bool {
+        self.0.get(name).is_some_and(|verb| verb.follows(before))
+    }
+
     /// The verb of this name.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Verb>> {
         self.0.get(name).cloned()

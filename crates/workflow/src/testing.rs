@@ -1,11 +1,34 @@
 //! Small plans for this crate's tests.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 use wright_model::Span;
 
-use crate::{JobId, JobState, JobSummary, JobView, Retry, Step, StepRecord, Undo};
+use crate::{
+    JobId, JobState, JobSummary, JobView, Outcome, Retry, Step, StepContext, StepError, StepRecord,
+    Undo, Verb, Verbs,
+};
+
+/// A verb whose attempts follow each other, and are not run.
+struct Line;
+
+#[async_trait]
+impl Verb for Line {
+    async fn run(&self, _: &StepContext, _: &Value) -> Result<Outcome, StepError> {
+        Ok(Outcome::default())
+    }
+
+    fn follows(&self, before: &str) -> bool {
+        before == "do"
+    }
+}
+
+/// Verbs with which attempts at [`step`]s on one target follow each other.
+pub(crate) fn in_line() -> Verbs {
+    Verbs::new().with("do", Line)
+}
 
 /// A step of scope `s` with verb `do` and undo `undo`.
 pub(crate) fn step(name: &str, needs: &[&str]) -> Step {

@@ -175,6 +175,7 @@ impl TestHost {
             task,
             deadline: Some(PATIENCE),
             fence: None,
+            after: None,
         };
         let (output, mut unread) = mpsc::channel(16);
         let reader = tokio::spawn(async move { while unread.recv().await.is_some() {} });

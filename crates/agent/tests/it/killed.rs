@@ -50,6 +50,7 @@ async fn agent() {
             task,
             deadline: Some(PATIENCE),
             fence: None,
+            after: None,
         };
         let executor = executor.clone();
         tokio::spawn(async move {

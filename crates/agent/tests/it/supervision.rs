@@ -160,6 +160,7 @@ async fn a_cancelled_hook_leaves_no_process() {
         },
         deadline: None,
         fence: None,
+        after: None,
     };
     let (output, mut lines) = tokio::sync::mpsc::channel(4);
     let executor = host.executor().clone();

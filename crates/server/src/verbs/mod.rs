@@ -62,15 +62,27 @@ pub(crate) struct OnPackage {
 /// All verbs by name.
 pub fn all(hands: &Arc<Hands>) -> Verbs {
     let mut verbs = Verbs::new();
-    let ask =
-        |task: fn(InstanceId) -> Task| Arc::new(on_host::Ask(hands.clone(), task)) as Arc<dyn Verb>;
+    let ask = |task: fn(InstanceId) -> Task, follows: &'static [&'static str]| {
+        let hands = hands.clone();
+        Arc::new(on_host::Ask {
+            hands,
+            task,
+            follows,
+        }) as Arc<dyn Verb>
+    };
     let mut add = |name: &str, verb: Arc<dyn Verb>| verbs.insert(name, verb);
     add("fetch", Arc::new(on_host::Fetch(hands.clone())));
     add("install", Arc::new(on_host::Install(hands.clone())));
     add("configure", Arc::new(on_host::Configure(hands.clone())));
-    add("start", ask(|instance| Task::Start { instance }));
-    add("ready", ask(|instance| Task::AwaitReady { instance }));
-    add("stop", ask(|instance| Task::Stop { instance }));
+    add(
+        "start",
+        ask(|instance| Task::Start { instance }, &["configure"]),
+    );
+    add(
+        "ready",
+        ask(|instance| Task::AwaitReady { instance }, &["start"]),
+    );
+    add("stop", ask(|instance| Task::Stop { instance }, &[]));
     add("uninstall", Arc::new(on_host::Uninstall(hands.clone())));
     add("verify", Arc::new(verify::Verify(hands.clone())));
     add("serve", Arc::new(traffic::Serve(hands.clone())));
@@ -122,12 +134,16 @@ impl Hands {
         context: &StepContext,
         task: Task,
     ) -> Result<Answer, StepError> {
-        let key = fenced(context.effect_key(), context);
+        let mut key = fenced(context.effect_key(), context);
+        if let Some(before) = &context.before {
+            key = key.after(before.effect_key(), context.takes);
+        }
         let answer = self
             .fleet
             .submit(host, key, task, context.deadline, context.cancel.clone())
             .await;
         match answer {
+            Err(fault) if fault.blame == Blame::NotBegun => Err(context.not_begun()),
             Err(fault) if fault.blame == Blame::Host && self.is_dead(host).await? => {
                 given_up(host, context, fault).await
             }

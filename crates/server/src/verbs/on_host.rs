@@ -16,7 +16,12 @@ pub(super) struct Install(pub Arc<Hands>);
 pub(super) struct Configure(pub Arc<Hands>);
 pub(super) struct Uninstall(pub Arc<Hands>);
 /// A verb that is one task for the instance, and records nothing.
-pub(super) struct Ask(pub Arc<Hands>, pub fn(InstanceId) -> Task);
+pub(super) struct Ask {
+    pub hands: Arc<Hands>,
+    pub task: fn(InstanceId) -> Task,
+    /// The verbs that it may follow on its host.
+    pub follows: &'static [&'static str],
+}
 
 fn said(answer: Answer) -> Outcome {
     Outcome {
@@ -64,6 +69,10 @@ impl Verb for Install {
         }
         Ok(outcome)
     }
+
+    fn follows(&self, before: &str) -> bool {
+        before == "fetch"
+    }
 }
 
 #[async_trait]
@@ -85,17 +94,23 @@ impl Verb for Configure {
                 },
             )
             .await?;
-        let known = self.0.record(&on.instance).await?;
-        // A new instance was recorded so by its `install`.
-        if known.as_ref().is_some_and(|known| known.spec == spec) {
+        // A new instance is recorded so by its `install`, which this may follow.
+        let Some(known) = self.0.record(&on.instance).await? else {
+            return Ok(said(answer));
+        };
+        if known.spec == spec {
             return Ok(said(answer));
         }
-        let traffic = known.map_or(Traffic::Off, |known| known.traffic);
-        let writes = records::put_instance(&record_of(spec, traffic, context)).map_err(passing)?;
+        let record = record_of(spec, known.traffic, context);
+        let writes = records::put_instance(&record).map_err(passing)?;
         Ok(Outcome {
             writes,
             ..said(answer)
         })
+    }
+
+    fn follows(&self, before: &str) -> bool {
+        ["install", "stop"].contains(&before)
     }
 }
 
@@ -117,10 +132,14 @@ impl Configure {
 impl Verb for Ask {
     async fn run(&self, context: &StepContext, value: &Value) -> Result<Outcome, StepError> {
         let on: OnInstance = input(value)?;
-        self.0
-            .on(&on.host, context, (self.1)(on.instance))
+        self.hands
+            .on(&on.host, context, (self.task)(on.instance))
             .await
             .map(said)
+    }
+
+    fn follows(&self, before: &str) -> bool {
+        self.follows.contains(&before)
     }
 }
 
@@ -146,5 +165,9 @@ impl Verb for Uninstall {
             outcome.writes = records::delete_instance(&instance);
         }
         Ok(outcome)
+    }
+
+    fn follows(&self, before: &str) -> bool {
+        before == "stop"
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use wright_model::{InstanceId, Traffic};
 use wright_workflow::{Outcome, StepContext, StepError, Verb};
 
-use super::{Hands, OnInstance, broken, input, passing};
+use super::{Hands, OnInstance, broken, input, passing, record_of};
 use crate::records;
 
 pub(super) struct Serve(pub Arc<Hands>);
@@ -17,20 +17,23 @@ pub(super) struct Drain(pub Arc<Hands>);
 impl Verb for Serve {
     async fn run(&self, context: &StepContext, value: &Value) -> Result<Outcome, StepError> {
         let on: OnInstance = input(value)?;
-        let record = self.0.record(&on.instance).await?;
-        let mut record = record.ok_or_else(|| {
-            broken(format!(
-                "{} is not recorded: it was never installed",
-                on.instance
-            ))
-        })?;
-        record.traffic = Traffic::On;
-        record.written_by = context.effect_key();
+        if let Some(before) = &context.before
+            && !before.succeeded().await
+        {
+            return Err(context.not_begun());
+        }
+        // Not read: what wrote the record last may be in the same commit.
+        let spec = self.0.spec(&on).await?;
+        let record = record_of(spec, Traffic::On, context);
         let writes = records::put_instance(&record).map_err(passing)?;
         Ok(Outcome {
             writes,
             ..Outcome::default()
         })
+    }
+
+    fn follows(&self, before: &str) -> bool {
+        ["ready", "verify"].contains(&before)
     }
 }
 

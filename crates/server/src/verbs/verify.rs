@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use wright_model::{Check, CheckKind, Expectation};
-use wright_protocol::{Observation, Task};
+use wright_protocol::{Blame, Observation, Task};
 use wright_workflow::{Outcome, StepContext, StepError, Verb};
 
 use super::{Hands, OnInstance, broken, fenced, from_fault, input};
@@ -28,6 +28,10 @@ impl Verb for Verify {
             writes: Vec::new(),
         })
     }
+
+    fn follows(&self, before: &str) -> bool {
+        before == "ready"
+    }
 }
 
 impl Verify {
@@ -39,14 +43,25 @@ impl Verify {
         number: usize,
         check: &Check,
     ) -> Result<(), StepError> {
-        let until = context
-            .deadline
-            .min(Instant::now() + check.within.duration());
+        let within = || {
+            context
+                .deadline
+                .min(Instant::now() + check.within.duration())
+        };
+        // The first try of all goes out with what it follows; its time begins with that one's end.
+        let mut before = context.before.as_ref().filter(|_| number == 0);
+        let mut until = match before {
+            Some(_) => context.deadline,
+            None => within(),
+        };
         let mut tries = 0_u32;
         loop {
             tries += 1;
             let key = format!("{}/{number}.{tries}", context.effect_key());
-            let key = fenced(key, context);
+            let mut key = fenced(key, context);
+            if let Some(before) = before {
+                key = key.after(before.effect_key(), check.within.duration());
+            }
             let task = Task::Check {
                 instance: on.instance.clone(),
                 check: check.clone(),
@@ -56,11 +71,15 @@ impl Verify {
                 .fleet
                 .submit(&on.host, key, task, until, context.cancel.clone())
                 .await;
+            if before.take().is_some() {
+                until = within();
+            }
             let bad = match answer {
                 Ok(answer) => match judge(&check.check, answer.observation.as_ref()) {
                     Ok(()) => return Ok(()),
                     Err(bad) => broken(format!("{}: {bad}", describe(&check.check))),
                 },
+                Err(fault) if fault.blame == Blame::NotBegun => return Err(context.not_begun()),
                 Err(fault) => from_fault(fault),
             };
             if context.cancel.is_cancelled() || Instant::now() + PAUSE >= until {

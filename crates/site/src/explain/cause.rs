@@ -134,7 +134,8 @@ impl Scene<'_> {
             return;
         };
         // Every turn goes one step down a graph without cycles.
-        while at.state == StepState::Waiting
+        // A step that follows another on its host runs, and does nothing before that one has ended.
+        while matches!(at.state, StepState::Waiting | StepState::Running)
             && let Some(next) = unmet(at)
         {
             at = next;

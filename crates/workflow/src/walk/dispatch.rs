@@ -69,6 +69,7 @@ impl Walk {
                     slots.take(&self.tenant, target.as_deref());
                     self.nodes[turn.1].slot = true;
                     self.start(turn.1, now);
+                    self.lead(turn.1, now, slots);
                 }
             }
         }
@@ -108,7 +109,7 @@ impl Walk {
 
     /// Takes slots for what ran before a restart and starts it again, same attempt, same effect key.
     pub fn resume(&mut self, slots: &mut Slots) {
-        for index in 0..self.nodes.len() {
+        for index in self.leaders_first() {
             let node = &self.nodes[index];
             let undo = self.phase == Phase::Undoing;
             let was_running = match node.record.state {
@@ -117,7 +118,9 @@ impl Walk {
                 _ => false,
             };
             if was_running && !node.running {
-                let slot = self.needs_slot(index);
+                let after = self.nodes[index].before;
+                let inherits = after.is_some_and(|after| self.inherits(index, after));
+                let slot = !inherits && self.needs_slot(index);
                 let node = &mut self.nodes[index];
                 (node.running, node.slot) = (true, slot);
                 if slot {
@@ -132,6 +135,7 @@ impl Walk {
                     index,
                     attempt,
                     undo,
+                    after,
                 });
                 if node.cancelled {
                     self.decisions.cancel.push(index);
@@ -185,10 +189,15 @@ impl Walk {
     }
 
     fn start(&mut self, index: usize, now: Timestamp) {
+        self.begin(index, None, now);
+    }
+
+    pub(super) fn begin(&mut self, index: usize, after: Option<usize>, now: Timestamp) {
         let undo = self.phase == Phase::Undoing;
         let node = &mut self.nodes[index];
         node.running = true;
         node.cancelled = false;
+        (node.before, node.heir) = (after, None);
         let record = &mut node.record;
         record.next_at = None;
         let attempt = if undo {
@@ -206,6 +215,7 @@ impl Walk {
             index,
             attempt,
             undo,
+            after,
         });
         self.changed(index);
     }

@@ -22,7 +22,11 @@ impl Walk {
             return;
         }
         node.running = false;
+        node.before = None;
         self.release_slot(index, slots);
+        if result.is_ok() {
+            self.pass_on(index, now, slots);
+        }
         if self.phase == Phase::Undoing {
             return self.undo_ended(index, result, now);
         }
@@ -106,7 +110,7 @@ impl Walk {
     }
 
     /// Whatever needs a step that will not succeed will not start.
-    fn skip_dependents(&mut self, index: usize, now: Timestamp) {
+    pub(super) fn skip_dependents(&mut self, index: usize, now: Timestamp) {
         let mut stack = vec![index];
         while let Some(index) = stack.pop() {
             for position in 0..self.nodes[index].dependents.len() {

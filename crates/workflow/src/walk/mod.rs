@@ -6,6 +6,7 @@
 //! changed; only [`Walk::new`], [`Walk::replan`] and the beginning of undoing look at every step.
 
 mod dispatch;
+mod follow;
 mod forward;
 mod orders;
 mod rebuild;
@@ -14,6 +15,8 @@ mod undo;
 
 #[cfg(test)]
 mod fairness;
+#[cfg(test)]
+mod following;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -27,7 +30,7 @@ use jiff::Timestamp;
 pub(crate) use slots::{Slots, Tenant};
 
 use crate::records::Planned;
-use crate::{JobEvent, JobState, Retry, StepRecord, StepState};
+use crate::{JobEvent, JobState, Retry, StepRecord, StepState, Verbs};
 
 /// What the walk decided since it was last asked.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ pub(crate) struct Start {
     pub index: usize,
     pub attempt: u32,
     pub undo: bool,
+    /// The step whose attempt, started before in the same turn, this one follows.
+    pub after: Option<usize>,
 }
 
 /// A job's new state and the one cause.
@@ -94,6 +99,10 @@ struct Node {
     running: bool,
     /// Whether that attempt holds a slot.
     slot: bool,
+    /// The step whose attempt that attempt follows, as long as that one runs.
+    before: Option<usize>,
+    /// Of those who follow that attempt the one that gets its slot.
+    heir: Option<usize>,
     /// Whether the running attempt was told to end.
     cancelled: bool,
     /// Whether it is in [`Decisions::changed`].
@@ -111,6 +120,7 @@ pub(crate) struct Walk {
     by_name: HashMap<String, usize>,
     created_at: Timestamp,
     tenant: Tenant,
+    verbs: Verbs,
     phase: Phase,
     /// Whether nothing more is to start.
     paused: bool,
@@ -153,6 +163,8 @@ pub(crate) struct Standing {
     pub orders: Vec<JobEvent>,
     /// With whom it shares.
     pub tenant: String,
+    /// What its steps do.
+    pub verbs: Verbs,
 }
 
 impl Walk {
@@ -175,6 +187,7 @@ impl Walk {
                 Phase::Forward
             },
             tenant: standing.tenant.as_str().into(),
+            verbs: standing.verbs,
             paused: standing.paused,
             whole: standing.whole,
             cancelled: None,
@@ -240,6 +253,8 @@ impl Walk {
             rest_ms: 0,
             running: false,
             slot: false,
+            before: None,
+            heir: None,
             cancelled: false,
             dirty: false,
             to_undo: false,

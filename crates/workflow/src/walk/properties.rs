@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::tests::{Sim, error};
 use super::{Phase, Standing};
-use crate::testing::step;
-use crate::{JobState, Step, StepRecord, StepState};
+use crate::testing::{in_line, step};
+use crate::{JobState, Step, StepRecord, StepState, Verbs};
 
 /// What happens to a step's attempts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,6 +28,26 @@ struct Case {
     stuck: Vec<bool>,
     /// Which of what runs ends next, and whether the process dies first.
     choices: Vec<(u16, bool)>,
+    /// Whether steps on one target are begun together.
+    in_line: bool,
+}
+
+impl Case {
+    fn standing(&self) -> Standing {
+        Standing {
+            verbs: if self.in_line {
+                in_line()
+            } else {
+                Verbs::new()
+            },
+            ..Standing::default()
+        }
+    }
+
+    fn sim(&self) -> Sim {
+        let records = self.steps.iter().cloned().map(StepRecord::new).collect();
+        Sim::of(records, self.standing(), Timestamp::UNIX_EPOCH)
+    }
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -41,18 +62,18 @@ fn cases() -> impl Strategy<Value = Case> {
         let fates = proptest::collection::vec(fate, count);
         let stuck = proptest::collection::vec(prop::bool::weighted(0.05), count);
         let choices = proptest::collection::vec((any::<u16>(), prop::bool::weighted(0.1)), 1..40);
-        (needs, scopes, fates, stuck, choices).prop_map(|(needs, scopes, fates, stuck, choices)| {
-            Case {
-                steps: needs
-                    .iter()
-                    .zip(scopes)
-                    .enumerate()
-                    .map(|(i, (n, s))| random_step(i, n, s))
-                    .collect(),
-                fates,
-                stuck,
-                choices,
-            }
+        let cases = (needs, scopes, fates, stuck, choices, any::<bool>());
+        cases.prop_map(|(needs, scopes, fates, stuck, choices, in_line)| Case {
+            steps: needs
+                .iter()
+                .zip(scopes)
+                .enumerate()
+                .map(|(i, (n, s))| random_step(i, n, s))
+                .collect(),
+            fates,
+            stuck,
+            choices,
+            in_line,
         })
     })
 }
@@ -70,6 +91,7 @@ fn random_step(index: usize, needs: &[u16], scope: u8) -> Step {
     let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
     let mut step = step(&format!("s{index:02}"), &needs);
     step.scope = format!("scope{scope}");
+    step.target = Some(format!("h{}", index % 2));
     if index % 4 == 3 {
         step.undo = None;
     }
@@ -78,7 +100,7 @@ fn random_step(index: usize, needs: &[u16], scope: u8) -> Step {
 
 /// Plays a case to its end, with crashes where it says so; checks every start.
 fn play(case: &Case, crashes: bool) -> Sim {
-    let mut sim = Sim::new(case.steps.clone());
+    let mut sim = case.sim();
     let mut checked = 0;
     for round in 0.. {
         assert!(round < 5_000, "a job ends");
@@ -93,7 +115,7 @@ fn play(case: &Case, crashes: bool) -> Sim {
             let (starts, job) = (sim.starts.clone(), sim.job.clone());
             sim = sim.restarted(Standing {
                 undoing,
-                ..Standing::default()
+                ..case.standing()
             });
             assert_eq!(sim.running, before, "what ran runs again");
             sim.starts = starts;
@@ -108,9 +130,11 @@ fn play(case: &Case, crashes: bool) -> Sim {
             }
             continue;
         }
-        let nth = usize::from(pick) % sim.running.len();
-        let (index, undo) = sim.running.iter().nth(nth).map(|(i, u)| (*i, *u)).unwrap();
-        let attempts = sim.walk.record(index).attempts;
+        let first = sim.first();
+        let index = first[usize::from(pick) % first.len()];
+        let undo = sim.running[&index];
+        let record = sim.walk.record(index);
+        let attempts = record.attempts - record.forgiven;
         let result = match case.fates[index] {
             _ if undo && case.stuck[index] => Err(error(false)),
             _ if undo => Ok(Value::Null),
@@ -118,9 +142,25 @@ fn play(case: &Case, crashes: bool) -> Sim {
             Fate::Fails => Err(error(false)),
             Fate::Flaky(_) | Fate::Succeeds => Ok(Value::Null),
         };
+        let failed = result.is_err();
         sim.end_index(index, result);
+        if failed {
+            recall_followers(&mut sim, index);
+        }
     }
     sim
+}
+
+/// What follows a failed attempt is given up, and what follows that.
+fn recall_followers(sim: &mut Sim, leader: usize) {
+    let follows = |sim: &Sim, index: usize| sim.walk.nodes[index].before == Some(leader);
+    let running: Vec<usize> = sim.running.keys().copied().collect();
+    for index in running {
+        if follows(sim, index) {
+            sim.recall(index, true);
+            recall_followers(sim, index);
+        }
+    }
 }
 
 fn check_starts(sim: &Sim, checked: &mut usize) {
@@ -152,10 +192,11 @@ fn check_starts(sim: &Sim, checked: &mut usize) {
                 );
             }
         } else {
+            let before = sim.walk.nodes[sim.walk.by_name[name]].before;
             for need in &records[name].step.needs {
-                assert_eq!(
-                    records[need].state,
-                    StepState::Succeeded,
+                let follows = before == Some(sim.walk.by_name[need]);
+                assert!(
+                    records[need].state == StepState::Succeeded || follows,
                     "{name} started before {need}"
                 );
             }
@@ -261,7 +302,8 @@ proptest! {
 
     #[test]
     fn an_amendment_keeps_the_states_of_what_it_keeps(case in cases(), kept in 0..24_usize, rounds in 0..30_usize) {
-        let mut sim = Sim::new(case.steps.clone());
+        let case = Case { in_line: false, ..case };
+        let mut sim = case.sim();
         for round in 0..rounds {
             let Some(&index) = sim.running.keys().nth(round % sim.running.len().max(1)) else { break };
             sim.end_index(index, Ok(Value::Null));
@@ -286,16 +328,16 @@ proptest! {
     fn limits_hold(case in cases(), global in 1..4_usize) {
         let mut sim = Sim::new(Vec::new());
         sim.slots = super::Slots::new(global, 2, 100);
-        let targets = |(i, step): (usize, Step)| Step { target: Some(format!("h{}", i % 2)), ..step };
-        let records = case.steps.iter().cloned().enumerate().map(targets).map(StepRecord::new).collect();
-        sim.walk = super::Walk::new(records, sim.now, Standing::default(), sim.now);
+        let records = case.steps.iter().cloned().map(StepRecord::new).collect();
+        sim.walk = super::Walk::new(records, sim.now, case.standing(), sim.now);
         sim.job = None;
         sim.advance();
-        while let Some((&index, _)) = sim.running.first_key_value() {
-            prop_assert!(sim.running.len() <= global);
+        while let Some(&index) = sim.first().first() {
+            let acting = sim.first();
+            prop_assert!(acting.len() <= global);
             for target in ["h0", "h1"] {
                 let on = |i: &&usize| sim.walk.record(**i).step.target.as_deref() == Some(target);
-                prop_assert!(sim.running.keys().filter(on).count() <= 2);
+                prop_assert!(acting.iter().filter(on).count() <= 2);
             }
             sim.end_index(index, Ok(Value::Null));
         }

@@ -119,6 +119,10 @@ impl Walk {
 
     /// Puts a step where its state says; its needs have been placed before.
     fn place(&mut self, index: usize, now: Timestamp) {
+        let left = self.phase == Phase::Forward && !self.nodes[index].running;
+        if left && self.state(index) == StepState::Running {
+            self.take_up_follower(index);
+        }
         let (mut missing, mut hopeless) = (0, false);
         let mut ready_at = self.created_at;
         for &need in &self.nodes[index].needs {

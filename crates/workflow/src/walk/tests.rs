@@ -77,6 +77,21 @@ impl Sim {
         self.end_index(index, result);
     }
 
+    /// An attempt is given up with the one that it follows.
+    pub fn recall(&mut self, index: usize, spared: bool) {
+        self.running.remove(&index);
+        self.walk.recalled(index, spared, self.now, &mut self.slots);
+        self.advance();
+    }
+
+    /// Of what runs, what follows nothing that still runs.
+    pub fn first(&self) -> Vec<usize> {
+        let running = self.running.keys().copied();
+        running
+            .filter(|index| self.walk.nodes[*index].before.is_none())
+            .collect()
+    }
+
     pub fn end_index(&mut self, index: usize, result: Result<Value, StepError>) {
         self.running.remove(&index);
         self.now += SignedDuration::from_millis(1);

@@ -25,10 +25,14 @@ impl Walk {
                     StepState::Failed | StepState::Running | StepState::Backoff => {
                         record.step.undo.is_some()
                     }
-                    StepState::Skipped => {
-                        (record.dropped || record.waived.is_some()) && record.step.undo.is_some()
+                    StepState::Skipped if record.dropped || record.waived.is_some() => {
+                        record.step.undo.is_some()
                     }
-                    StepState::Waiting | StepState::Undone | StepState::Stuck => false,
+                    // An attempt that was recalled, and nobody knows whether it had begun.
+                    StepState::Skipped | StepState::Waiting => {
+                        record.attempts > record.forgiven && record.step.undo.is_some()
+                    }
+                    StepState::Undone | StepState::Stuck => false,
                 };
             node.held_back = false;
             node.missing = node.dependents.len();
