@@ -43,5 +43,5 @@ pub use record::Owners;
 pub use referrers::{Referrer, Referrers};
 pub use resource::{Put, Resource, delete_operations};
 pub use sealer::Sealer;
-pub use watch::{ResourceChange, ResourceWatch};
+pub use watch::{ChangedResource, ResourceChange, ResourceWatch};
 pub use write::{Action, Author, Change, Content, Contested, Outcome, Refused, Write, Written};

@@ -52,8 +52,15 @@ pub(crate) fn read_body<T: DeserializeOwned>(entry: &Entry) -> Result<T, Invento
 
 /// The name of the resource under a key.
 pub(crate) fn name_in(key: &[u8]) -> String {
+    kind_and_name(key).1
+}
+
+/// The kind and the name of the resource under a key.
+pub(crate) fn kind_and_name(key: &[u8]) -> (String, String) {
     let key = String::from_utf8_lossy(key);
-    key.splitn(3, '/').nth(2).unwrap_or_default().to_owned()
+    let mut parts = key.splitn(3, '/').skip(1);
+    let mut part = || parts.next().unwrap_or_default().to_owned();
+    (part(), part())
 }
 
 impl Resource {
@@ -86,9 +93,7 @@ impl Resource {
         let key = String::from_utf8_lossy(&entry.key).into_owned();
         let stored: Stored<Value> =
             serde_json::from_slice(&entry.value).map_err(shape(key.clone()))?;
-        let mut parts = key.splitn(3, '/').skip(1);
-        let mut part = || parts.next().unwrap_or_default().to_owned();
-        let (kind, name) = (part(), part());
+        let (kind, name) = kind_and_name(&entry.key);
         Ok(Resource {
             kind,
             name,

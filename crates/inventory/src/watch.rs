@@ -1,8 +1,9 @@
 use std::collections::VecDeque;
 
-use wright_store::{Change, Revision, Watch};
+use serde::de::DeserializeOwned;
+use wright_store::{Change, Entry, Revision, Watch};
 
-use crate::{InventoryError, Resource};
+use crate::{InventoryError, Resource, resource};
 
 /// One resource changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,28 @@ pub struct ResourceChange {
     pub before: Option<Resource>,
     /// What it is; `None` where it was removed.
     pub after: Option<Resource>,
+}
+
+/// One resource changed; what it was and is, is not read yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangedResource {
+    /// The commit.
+    pub revision: Revision,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    after: Option<Entry>,
+}
+
+impl ChangedResource {
+    /// Its body as what it should be; `None` where it was removed.
+    ///
+    /// # Errors
+    /// Where it is something else.
+    pub fn body_as<T: DeserializeOwned>(&self) -> Result<Option<T>, InventoryError> {
+        self.after.as_ref().map(resource::read_body).transpose()
+    }
 }
 
 /// Changes of one kind's resources from a revision on.
@@ -30,14 +53,36 @@ impl ResourceWatch {
         }
     }
 
-    /// The next change; `None` when the store was closed.
+    /// The next change; `None` when the store was closed. A dropped call loses nothing.
     ///
     /// # Errors
     /// Where the watch fell behind what is kept: list again.
     pub async fn next(&mut self) -> Option<Result<ResourceChange, InventoryError>> {
+        Some(self.next_change().await?.and_then(|change| read(&change)))
+    }
+
+    /// The same for those who need only what a resource is now, as a type of theirs.
+    ///
+    /// # Errors
+    /// As [`ResourceWatch::next`].
+    pub async fn changed(&mut self) -> Option<Result<ChangedResource, InventoryError>> {
+        let change = match self.next_change().await? {
+            Ok(change) => change,
+            Err(error) => return Some(Err(error)),
+        };
+        let (kind, name) = resource::kind_and_name(&change.key);
+        Some(Ok(ChangedResource {
+            revision: change.revision,
+            kind,
+            name,
+            after: change.after,
+        }))
+    }
+
+    async fn next_change(&mut self) -> Option<Result<Change, InventoryError>> {
         loop {
             if let Some(change) = self.waiting.pop_front() {
-                return Some(read(&change));
+                return Some(Ok(change));
             }
             match self.watch.next().await? {
                 Ok(changes) => self.waiting.extend(changes),

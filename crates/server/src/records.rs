@@ -57,6 +57,15 @@ pub fn instance_name(id: &InstanceId) -> String {
     format!("{}.{}", id.site, id.name)
 }
 
+/// The instance that is recorded under a name.
+pub fn instance_id(name: &str) -> Option<InstanceId> {
+    let (site, name) = name.split_once('.')?;
+    Some(InstanceId {
+        site: site.parse().ok()?,
+        name: name.parse().ok()?,
+    })
+}
+
 /// One instance.
 pub async fn instance(
     inventory: &Inventory,

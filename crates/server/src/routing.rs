@@ -13,16 +13,18 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wright_fleet::{Fleet, FleetEvent};
-use wright_inventory::{Inventory, InventoryError, Resource, ResourceChange};
+use wright_inventory::{ChangedResource, Inventory, InventoryError};
 use wright_model::{Host, HostState, InstanceId, InstanceRecord, InstanceStatus, Name};
 use wright_route::Table;
 
-use crate::records::kind;
+use crate::records::{self, kind};
 
 /// Tables may take this part of the time: after one that took a millisecond, nine pass.
 const PART: u32 = 10;
 /// What a server surely sends in a second, encryption included, bytes.
 const BYTES_A_SECOND: f64 = 400e6;
+/// What a table costs for each agent, however small it is: a message there and the answer, seconds.
+const EACH: f64 = 60e-6;
 /// No table is kept back for longer, whatever it costs.
 const LONGEST: Duration = Duration::from_secs(2);
 
@@ -64,10 +66,10 @@ impl Routing {
             revision,
         };
         for resource in instances {
-            picture.record(resource)?;
+            picture.record(resource.body_as()?);
         }
         for resource in self.inventory.list(kind::HOST).await? {
-            picture.host(resource)?;
+            picture.host(resource.body_as()?);
         }
         // One watch, so that a table has everything up to its revision. Hosts were read later: what
         // changed meanwhile comes a second time and changes nothing.
@@ -78,8 +80,8 @@ impl Routing {
         let (mut due, mut changed) = (Instant::now(), true);
         loop {
             tokio::select! {
-                change = changes.next() => match change {
-                    Some(change) => changed |= picture.resource_changed(change?)?,
+                change = changes.changed() => match change {
+                    Some(change) => changed |= picture.resource_changed(&change?)?,
                     None => return Ok(()),
                 },
                 event = health.recv() => match event {
@@ -90,7 +92,13 @@ impl Routing {
                     let begun = Instant::now();
                     changed = false;
                     let sent = self.fleet.publish(&picture.table());
-                    let cost = begun.elapsed().as_secs_f64() + sent as f64 / BYTES_A_SECOND;
+                    let sending = match sent {
+                        0 => 0.0,
+                        bytes => {
+                            bytes as f64 / BYTES_A_SECOND + self.fleet.connected_here() as f64 * EACH
+                        }
+                    };
+                    let cost = begun.elapsed().as_secs_f64() + sending;
                     let pause = Duration::from_secs_f64(cost).saturating_mul(PART - 1);
                     due = Instant::now() + pause.min(LONGEST);
                 }
@@ -116,12 +124,10 @@ impl Picture {
         Table::from_instances(records, &self.statuses, &self.dead, self.revision)
     }
 
-    fn record(&mut self, resource: Resource) -> Result<(), InventoryError> {
-        let record: InstanceRecord = resource.body_as()?;
+    fn record(&mut self, record: InstanceRecord) {
         let id = record.spec.id.clone();
         self.records.insert(id.clone(), record);
         self.look(&id);
-        Ok(())
     }
 
     /// Asks what is seen of an instance where it is recorded to be: while it moves, another host may
@@ -141,28 +147,33 @@ impl Picture {
         changed
     }
 
-    fn host(&mut self, resource: Resource) -> Result<bool, InventoryError> {
-        let host: Host = resource.body_as()?;
-        Ok(match host.state {
+    fn host(&mut self, host: Host) -> bool {
+        match host.state {
             HostState::Dead => self.dead.insert(host.name),
             _ => self.dead.remove(&host.name),
-        })
+        }
     }
 
-    fn resource_changed(&mut self, change: ResourceChange) -> Result<bool, InventoryError> {
+    fn resource_changed(&mut self, change: &ChangedResource) -> Result<bool, InventoryError> {
         self.revision = self.revision.max(change.revision);
-        match (change.after, change.before) {
-            (Some(after), _) if after.kind == kind::HOST => return self.host(after),
-            (Some(after), _) if after.kind == kind::INSTANCE => self.record(after)?,
-            (None, Some(before)) if before.kind == kind::INSTANCE => {
-                let id = before.body_as::<InstanceRecord>()?.spec.id;
-                self.records.remove(&id);
-                self.statuses.remove(&id);
+        match change.kind.as_str() {
+            kind::HOST => Ok(change.body_as()?.is_some_and(|host| self.host(host))),
+            kind::INSTANCE => {
+                match change.body_as()? {
+                    Some(record) => self.record(record),
+                    None => {
+                        let gone = records::instance_id(&change.name);
+                        gone.into_iter().for_each(|id| {
+                            self.records.remove(&id);
+                            self.statuses.remove(&id);
+                        });
+                    }
+                }
+                // Also where it serves the same: whoever waits for the revision is to know it.
+                Ok(true)
             }
-            _ => return Ok(false),
+            _ => Ok(false),
         }
-        // Also where it serves the same: whoever waits for the revision is to know it.
-        Ok(true)
     }
 
     fn health_changed(&mut self, event: &FleetEvent) -> bool {
