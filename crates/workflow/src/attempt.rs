@@ -80,11 +80,10 @@ impl Attempt {
         }
     }
 
-    async fn end(self) -> End {
+    async fn end(&self) -> End {
         let spared = Arc::new(AtomicBool::new(false));
-        let (before, cancel) = (self.before.clone(), self.cancel.clone());
         let result = self.run(spared.clone()).await;
-        let Some(before) = before else {
+        let Some(before) = &self.before else {
             return End::Done(result);
         };
         let recalled = || End::Recalled {
@@ -97,12 +96,12 @@ impl Attempt {
                 result if well => End::Done(result),
                 _ => recalled(),
             },
-            () = cancel.cancelled() => recalled(),
+            () = self.cancel.cancelled() => recalled(),
         }
     }
 
     /// Runs it to its end, its deadline or its cancellation; what it answers can be recorded.
-    async fn run(self, spared: Arc<AtomicBool>) -> Result<Outcome, StepError> {
+    async fn run(&self, spared: Arc<AtomicBool>) -> Result<Outcome, StepError> {
         let Some(verb) = self.verb.clone() else {
             let message = format!("this engine has no verb {}", self.verb_name);
             return Err(StepError {

@@ -314,15 +314,15 @@ impl Driver {
 
     /// Starts attempts; those that follow each other in one task, so that their orders go out together.
     fn start(&mut self, decisions: &Decisions) {
-        let mut together: Vec<Vec<Attempt>> = Vec::new();
-        // Of each attempt that was started where it is, and of those that others follow what these
-        // are told.
-        let mut places: HashMap<usize, usize> = HashMap::new();
-        let mut leaders: HashMap<usize, Before> = HashMap::new();
         let led = decisions.start.iter().filter_map(|start| start.after);
         let led: HashSet<usize> = led.collect();
+        let mut leaders: HashMap<usize, Before> = HashMap::new();
+        let mut together = FuturesUnordered::new();
         // What is followed comes before what follows it.
         for start in &decisions.start {
+            if start.after.is_none() && !together.is_empty() {
+                self.attempts.spawn(std::mem::take(&mut together).collect());
+            }
             let cancelled = decisions.cancel.contains(&start.index);
             let before = start.after.and_then(|after| leaders.get(&after).cloned());
             let mut attempt = self.attempt(*start, before, cancelled);
@@ -336,19 +336,10 @@ impl Driver {
                 };
                 leaders.insert(start.index, before);
             }
-            let place = start.after.and_then(|after| places.get(&after).copied());
-            let place = place.unwrap_or(together.len());
-            places.insert(start.index, place);
-            match together.get_mut(place) {
-                Some(others) => others.push(attempt),
-                None => together.push(vec![attempt]),
-            }
+            together.push(attempt.tell(self.tells.clone()));
         }
-        for attempts in together {
-            let tells = self.tells.clone();
-            let attempts = attempts.into_iter().map(move |one| one.tell(tells.clone()));
-            let attempts: FuturesUnordered<_> = attempts.collect();
-            self.attempts.spawn(attempts.collect());
+        if !together.is_empty() {
+            self.attempts.spawn(together.collect());
         }
     }
 

@@ -82,7 +82,7 @@ impl Walk {
     }
 
     /// An attempt was given up because the one that it follows failed, or before that had ended;
-    /// `spared` where its effect was certainly not begun.
+    /// `spared` where its effect was certainly not begun: then it is as if it had never been made.
     pub fn recalled(&mut self, index: usize, spared: bool, now: Timestamp, slots: &mut Slots) {
         let node = &mut self.nodes[index];
         if !node.running {
@@ -97,9 +97,13 @@ impl Walk {
         });
         let node = &mut self.nodes[index];
         let record = &mut node.record;
-        if spared || record.dropped {
-            record.forgiven = record.attempts;
+        if spared {
+            // The world never heard of its key.
+            record.attempts = record.attempts.saturating_sub(1);
             (record.started_at, record.attempt_at) = (None, None);
+        }
+        if record.dropped {
+            record.forgiven = record.attempts;
         }
         if record.dropped || hopeless || self.phase != Phase::Forward {
             record.state = StepState::Skipped;

