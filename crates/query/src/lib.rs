@@ -8,6 +8,7 @@
 //! - No bodies are kept, only columns; what an answer shows of a body beyond them is read elsewhere.
 //! - What a query would cost is known before it is begun, and one over the bound is refused.
 
+mod answer;
 mod cells;
 mod column;
 mod compile;

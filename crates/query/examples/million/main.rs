@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p wright-query --example million [DOCUMENTS]`
 
+mod documents;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -9,23 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use wright_query::{Document, Filter, Index, Query, Schema, Sort};
 
-const KINDS: [&str; 12] = [
-    "host",
-    "instance",
-    "rack",
-    "room",
-    "address",
-    "device",
-    "interface",
-    "disk",
-    "package",
-    "service",
-    "cable",
-    "contract",
-];
+use documents::{FIELDS, KINDS, Refers, body};
 
 fn resident() -> f64 {
     let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -37,85 +26,20 @@ fn resident() -> f64 {
     pages * 4096.0 / f64::from(1 << 20)
 }
 
-/// Spreads numbers (SplitMix64).
-fn mixed(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-fn body(kind: &str, number: u64, each: u64) -> Json {
-    let chance = |salt: u64, of: u64| mixed(number * 64 + salt) % of;
-    let words = [
-        "edge", "core", "backup", "web", "batch", "cache", "legacy", "gpu", "lab", "spare",
-    ];
-    let of = |salt, among: &[&'static str]| {
-        among[usize::try_from(chance(salt, among.len() as u64)).unwrap_or(0)]
-    };
-    let word = |salt| of(salt, &words);
-    let mut body = json!({
-        "model": of(1, &["compute", "storage", "network", "gpu"]),
-        "serial": format!("SN{:012X}", mixed(number)),
-        "asset": format!("A-{number:08}"),
-        "address": format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255),
-        "mac": format!("02:00:{:02x}:{:02x}:{:02x}:{:02x}", number >> 24 & 255, number >> 16 & 255, number >> 8 & 255, number & 255),
-        "status": of(2, &["active", "active", "active", "planned", "broken", "retired"]),
-        "environment": of(3, &["production", "staging", "test"]),
-        "team": format!("team-{:02}", chance(4, 60)),
-        "owner": format!("user{:04}", chance(5, 2000)),
-        "site": format!("site-{}", chance(6, 12)),
-        "cores": 4 << chance(7, 5),
-        "memory": (8u64 << 30) << chance(8, 6),
-        "units": 1 + chance(9, 4),
-        "weight": chance(10, 4000) as f64 / 100.0,
-        "power": 100 + chance(11, 900),
-        "price": chance(12, 1_000_000),
-        "bought": format!("20{}-{:02}-{:02}T00:00:00Z", 15 + chance(13, 11), 1 + chance(14, 12), 1 + chance(15, 28)),
-        "seen": format!("2026-11-{:02}T{:02}:{:02}:{:02}Z", 1 + chance(16, 20), chance(17, 24), chance(18, 60), chance(19, 60)),
-        "virtual": chance(20, 5) == 0,
-        "monitored": chance(21, 20) != 0,
-        "firmware": format!("{}.{}.{}", chance(22, 4), chance(23, 10), chance(24, 20)),
-        "os": of(25, &["debian-12", "debian-13", "rocky-9", "none"]),
-        "kernel": format!("6.{}.{}", chance(26, 12), chance(27, 60)),
-        "vendor": format!("vendor {}", chance(28, 25)),
-        "contract": format!("C{:05}", chance(29, 5000)),
-        "tags": [word(30), word(31)],
-        "description": format!("{} {} for {} in {}", word(32), word(33), word(34), word(35)),
-        "priority": chance(36, 10),
-        "position": chance(37, 42),
-    });
-    let refers = match kind {
-        "instance" => Some(("host", format!("host-{:07}", chance(40, each)))),
-        "host" => Some(("rack", format!("rack-{:07}", chance(40, each / 20)))),
-        "rack" => Some(("room", format!("room-{:07}", chance(40, 500.min(each))))),
-        _ => None,
-    };
-    body["parent"] = json!(number / 7);
-    if let Some((field, name)) = refers {
-        body[field] = name.into();
-    }
-    body
-}
-
 fn schemas() -> Vec<Schema> {
-    let fields = || {
-        vec![
-            ("serial", Sort::Text),
-            ("memory", Sort::Bytes),
-            ("bought", Sort::Time),
-            ("seen", Sort::Time),
-        ]
-    };
-    let schema = |kind: &&str| {
-        let mut fields = fields();
-        match *kind {
-            "instance" => fields.push(("host", Sort::reference("host", "instances"))),
-            "host" => fields.push(("rack", Sort::reference("rack", "hosts"))),
-            "rack" => fields.push(("room", Sort::reference("room", "racks"))),
-            _ => {}
-        }
-        let mut schema = Schema::new(kind, fields);
+    let schema = |(kind, refers): &(&str, Option<Refers>)| {
+        let sort = |of: &str| match of {
+            "integer" => Sort::Integer,
+            "float" => Sort::Float,
+            "boolean" => Sort::Boolean,
+            "bytes" => Sort::Bytes,
+            "time" => Sort::Time,
+            "list" => Sort::Any,
+            _ => Sort::Text,
+        };
+        let fields = FIELDS.iter().map(|(name, of)| (*name, sort(of)));
+        let refers = refers.map(|(field, to, reverse)| (field, Sort::reference(to, reverse)));
+        let mut schema = Schema::new(kind, fields.chain(refers));
         schema.open = true;
         schema
     };
@@ -155,7 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let before = resident();
     let (mut writing, mut parsing, mut revision) = (Duration::ZERO, Duration::ZERO, 0);
     index.begin_load();
-    for kind in KINDS {
+    for (kind, _) in KINDS {
         for number in 0..each {
             revision += 1;
             let text = body(kind, number, each).to_string();
@@ -204,35 +128,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
     };
     let questions = [
-        ("host", r#"host.serial == "SN0000000000FF""#),
+        ("machine", r#"machine.serial == "SN00000000000000FF""#),
         (
-            "host",
-            r#"host.model == "compute" && host.cores >= 32 && host.status == "active" && host.rack.room.name == "room-0000042""#,
+            "machine",
+            r#"machine.model == "compute" && machine.cores >= 32 && machine.status == "active" && machine.cabinet.hall.name == "hall-0000042""#,
         ),
         (
-            "host",
-            r#"host.model == "compute" && host.rack.room.model == "gpu" && size(host.instances) < 1"#,
+            "machine",
+            r#"machine.model == "compute" && machine.cabinet.hall.model == "gpu" && size(machine.programs) < 1"#,
         ),
         (
-            "host",
-            r#"host.description.contains("legacy core") && host.price < 1000"#,
+            "machine",
+            r#"machine.description.contains("legacy core") && machine.price < 1000"#,
         ),
-        ("host", r#"host.serial.endsWith("F7")"#),
+        ("machine", r#"machine.serial.endsWith("F7")"#),
         (
-            "host",
-            r#"host.bought < timestamp("2016-01-01T00:00:00Z") && "gpu" in host.tags"#,
-        ),
-        (
-            "rack",
-            r#"rack.hosts.exists(h, h.cores > 32 && h.model == "gpu")"#,
+            "machine",
+            r#"machine.bought < timestamp("2016-01-01T00:00:00Z") && "gpu" in machine.tags"#,
         ),
         (
-            "instance",
-            r#"instance.host.rack.room.name == "room-0000007""#,
+            "cabinet",
+            r#"cabinet.machines.exists(h, h.cores > 32 && h.model == "gpu")"#,
         ),
         (
-            "host",
-            r#"host.price + host.power < 2000 || !host.monitored"#,
+            "program",
+            r#"program.machine.cabinet.hall.name == "hall-0000007""#,
+        ),
+        (
+            "machine",
+            r#"machine.price + machine.power < 2000 || !machine.monitored"#,
         ),
     ];
     for (kind, filter) in questions {
@@ -258,20 +182,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         index.find(&query).map_or(0, |found| found.total)
     });
-    timed("hosts grouped by rack.room.name and model", 20, |_| {
-        let group_by = vec!["rack.room.name".to_owned(), "model".to_owned()];
-        let query = Query {
-            kind: Some("host".to_owned()),
-            group_by,
-            ..Query::default()
-        };
-        index
-            .find(&query)
-            .map_or(0, |found| found.groups.len() as u64)
-    });
+    timed(
+        "machines grouped by cabinet.hall.name and model",
+        20,
+        |_| {
+            let group_by = vec!["cabinet.hall.name".to_owned(), "model".to_owned()];
+            let query = Query {
+                kind: Some("machine".to_owned()),
+                group_by,
+                ..Query::default()
+            };
+            index
+                .find(&query)
+                .map_or(0, |found| found.groups.len() as u64)
+        },
+    );
     timed("the first 100 of a kind by name", 20, |_| {
         let query = Query {
-            kind: Some("host".to_owned()),
+            kind: Some("machine".to_owned()),
             limit: 100,
             ..Query::default()
         };
@@ -280,7 +208,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     timed("the first 100 of a kind by price", 20, |_| {
         let sort = vec!["-price".to_owned()];
         let query = Query {
-            kind: Some("host".to_owned()),
+            kind: Some("machine".to_owned()),
             limit: 100,
             sort,
             ..Query::default()
@@ -288,8 +216,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         index.find(&query).map_or(0, |found| found.total)
     });
     for words in [
-        "host-0000042",
-        "host-00",
+        "machine-0000042",
+        "machine-00",
         "legacy core gpu",
         "h",
         "10.0.7",
@@ -304,14 +232,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let filter = Filter::compile(
-        r#"host.model == "compute" && host.cores >= 4 && host.status != "x""#,
-        "host",
+        r#"machine.model == "compute" && machine.cores >= 4 && machine.status != "x""#,
+        "machine",
         &index,
     )?;
-    let one = body("host", 4711, each);
+    let one = body("machine", 4711, each);
     let document = Document {
-        kind: "host",
-        name: "host-0004711",
+        kind: "machine",
+        name: "machine-0004711",
         labels: &labels,
         body: &one,
     };
@@ -325,15 +253,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let bodies: Vec<Json> = (0..10_000)
-        .map(|number| body("host", number + 1, each))
+        .map(|number| body("machine", number + 1, each))
         .collect();
     let start = Instant::now();
     for (number, body) in bodies.iter().enumerate() {
         revision += 1;
-        let name = format!("host-{:07}", number * 7 % usize::try_from(each)?);
+        let name = format!("machine-{:07}", number * 7 % usize::try_from(each)?);
         index.put(
             &Document {
-                kind: "host",
+                kind: "machine",
                 name: &name,
                 labels: &labels,
                 body,

@@ -1,9 +1,11 @@
 //! From CEL's syntax tree to our own expression.
 
+mod comparison;
+mod lists;
+mod names;
+
 use cel::{
-    common::ast::{
-        CallExpr, ComprehensionExpr, Expr as Node, IdedExpr, LiteralValue, SourceInfo, operators,
-    },
+    common::ast::{CallExpr, Expr as Node, IdedExpr, LiteralValue, SourceInfo, operators},
     parser::Parser,
 };
 use regex::RegexBuilder;
@@ -11,7 +13,7 @@ use regex::RegexBuilder;
 use crate::{
     FilterError, Index,
     eval::calculate,
-    expr::{Affix, Arithmetic, Comparison, Expr, Leaf, Literal, Network, Path, Quantifier, Within},
+    expr::{Affix, Arithmetic, Comparison, Expr, Leaf, Literal, Network, Path, Quantifier},
     resolve::{self, Key, Wanted, error},
     schema::{self, Sort},
     value::Value,
@@ -138,153 +140,6 @@ impl Compiler<'_> {
                 return Err(error(self.column(id), message, "write a text"));
             }
         }))
-    }
-
-    /// The name that a chain of dots and `["…"]` begins with, and what follows it.
-    fn chain(&self, node: &IdedExpr) -> Option<(String, Vec<Key>)> {
-        let key = |name: &str| Key {
-            name: name.to_owned(),
-            column: self.column(node.id),
-        };
-        match &node.expr {
-            Node::Ident(name) => Some((name.clone(), Vec::new())),
-            Node::Select(select) => {
-                let (root, mut keys) = self.chain(&select.operand)?;
-                keys.push(key(&select.field));
-                Some((root, keys))
-            }
-            Node::Call(CallExpr {
-                func_name,
-                target,
-                args,
-            }) if func_name == operators::INDEX => {
-                let (of, at) = match (target, args.as_slice()) {
-                    (Some(of), [at]) => (&**of, at),
-                    (None, [of, at]) => (of, at),
-                    _ => return None,
-                };
-                let Node::Literal(LiteralValue::String(name)) = &at.expr else {
-                    return None;
-                };
-                let (root, mut keys) = self.chain(of)?;
-                keys.push(key(name.inner()));
-                Some((root, keys))
-            }
-            _ => None,
-        }
-    }
-
-    fn is_document(&self, name: &str) -> bool {
-        name == "self" || name == self.kind.replace('-', "_")
-    }
-
-    fn path(&mut self, node: &IdedExpr) -> Compiled {
-        let test = matches!(&node.expr, Node::Select(select) if select.test);
-        let Some((root, mut keys)) = self.chain(node) else {
-            return self.select_of_expression(node, test);
-        };
-        self.place(node, &mut keys);
-        let found = self
-            .elements
-            .iter()
-            .rev()
-            .position(|element| element.name == root);
-        if let Some(up) = found {
-            return self.element(up, &keys, test);
-        }
-        if !self.is_document(&root) {
-            let ident = self.kind.replace('-', "_");
-            let message = format!("{root} is not known");
-            let help = if keys.is_empty() {
-                format!("a field is written {ident}.{root}")
-            } else {
-                format!("the resource is called {ident} or self")
-            };
-            return Err(error(
-                self.column(node.id).min(self.first_column(node)),
-                message,
-                help,
-            ));
-        }
-        let wanted = if test {
-            Wanted::Presence
-        } else {
-            Wanted::Value
-        };
-        let path = resolve::path(self.index, self.kind, &keys, wanted)?;
-        Ok(if test {
-            Expr::Has(path)
-        } else {
-            Expr::Path(path)
-        })
-    }
-
-    /// Where the leftmost name of a chain stands.
-    fn first_column(&self, node: &IdedExpr) -> u32 {
-        match &node.expr {
-            Node::Select(select) => self.first_column(&select.operand),
-            Node::Call(call) => match (&call.target, call.args.first()) {
-                (Some(first), _) => self.first_column(first),
-                (None, Some(first)) => self.first_column(first),
-                _ => self.column(node.id),
-            },
-            _ => self.column(node.id),
-        }
-    }
-
-    /// The places of keys, where they are written one after the other.
-    fn place(&self, node: &IdedExpr, keys: &mut [Key]) {
-        let text: Vec<char> = self.source.source.chars().collect();
-        let mut at = (self.first_column(node) as usize).saturating_sub(1);
-        for key in keys {
-            let name: Vec<char> = key.name.chars().collect();
-            let ends = |at: usize| {
-                let after = text.get(at + name.len());
-                after.is_none_or(|c| !c.is_alphanumeric() && *c != '_')
-            };
-            let found = (at + 1..text.len()).find(|at| text[*at..].starts_with(&name) && ends(*at));
-            if let Some(found) = found {
-                key.column = u32::try_from(found + 1).unwrap_or(key.column);
-                at = found;
-            }
-        }
-    }
-
-    fn select_of_expression(&mut self, node: &IdedExpr, test: bool) -> Compiled {
-        match &node.expr {
-            Node::Select(select) if !test => {
-                let of = self.expr(&select.operand)?;
-                let key = Expr::Literal(Literal::Text(select.field.clone()));
-                Ok(Expr::At(Box::new([of, key])))
-            }
-            _ => {
-                let message = "has() takes a field of the resource".to_owned();
-                Err(error(self.column(node.id), message, ""))
-            }
-        }
-    }
-
-    fn element(&self, up: usize, keys: &[Key], test: bool) -> Compiled {
-        let element = &self.elements[self.elements.len() - 1 - up];
-        let names = || keys.iter().map(|key| key.name.clone()).collect();
-        let within = match (&element.kind, keys) {
-            (_, []) => Within::Itself,
-            (Some(kind), keys) => {
-                let path = resolve::path(self.index, kind, keys, Wanted::Value)?;
-                if test {
-                    let message = "has() of a field of another resource is not possible in a list";
-                    let column = keys.first().map_or(1, |key| key.column);
-                    return Err(error(column, message.to_owned(), "compare the field"));
-                }
-                Within::Resource {
-                    kind: kind.clone(),
-                    path,
-                }
-            }
-            (None, _) if test => return Ok(Expr::HasElement { up, keys: names() }),
-            (None, _) => Within::Keys(names()),
-        };
-        Ok(Expr::Element { up, within })
     }
 
     fn call(&mut self, call: &CallExpr, node: &IdedExpr) -> Compiled {
@@ -434,31 +289,6 @@ impl Compiler<'_> {
         }
     }
 
-    fn contained(&mut self, value: &IdedExpr, holder: &IdedExpr) -> Compiled {
-        // A label is asked for by its key.
-        if let Some((root, keys)) = self.chain(holder)
-            && self.is_document(&root)
-            && matches!(keys.as_slice(), [key] if key.name == "labels")
-            && let Node::Literal(LiteralValue::String(key)) = &value.expr
-        {
-            let leaf = Leaf::Label(key.inner().to_owned());
-            return Ok(Expr::Has(Path {
-                hops: Vec::new(),
-                leaf,
-            }));
-        }
-        let (mut two, at) = ([self.expr(value)?, self.expr(holder)?], holder.id);
-        if let (Expr::Path(path), Expr::Literal(Literal::List(elements))) = {
-            let [value, holder] = &mut two;
-            (value, holder)
-        } {
-            for element in elements {
-                self.fit(path, element, at)?;
-            }
-        }
-        Ok(Expr::In(Box::new(two)))
-    }
-
     fn binary(&mut self, name: &str, a: &IdedExpr, b: &IdedExpr, node: &IdedExpr) -> Compiled {
         let comparison = match name {
             operators::EQUALS => Some(Comparison::Equal),
@@ -527,128 +357,4 @@ impl Compiler<'_> {
             },
         ))
     }
-
-    fn compare(&mut self, comparison: Comparison, a: &IdedExpr, b: &IdedExpr) -> Compiled {
-        use Comparison::{AtLeast, AtMost, Greater, Less};
-        let (mut two, mut comparison) = ([self.expr(a)?, self.expr(b)?], comparison);
-        let mut at = b.id;
-        if matches!(two, [Expr::Literal(_), _]) && !matches!(two, [_, Expr::Literal(_)]) {
-            two.reverse();
-            at = a.id;
-            comparison = match comparison {
-                Less => Greater,
-                AtMost => AtLeast,
-                Greater => Less,
-                AtLeast => AtMost,
-                same => same,
-            };
-        }
-        if let [Expr::Path(path), Expr::Literal(literal)] = &mut two {
-            self.fit(path, literal, at)?;
-        }
-        Ok(Expr::Compare(comparison, Box::new(two)))
-    }
-
-    /// Makes a constant what the field that it is compared with holds, or refuses it.
-    fn fit(&self, path: &Path, literal: &mut Literal, id: u64) -> Result<(), FilterError> {
-        let sort = match &path.leaf {
-            Leaf::Field(field) => &field.sort,
-            Leaf::Name | Leaf::Label(_) | Leaf::Kind(_) => &Sort::Text,
-            Leaf::Labels | Leaf::Referrers { .. } => return Ok(()),
-        };
-        if let Literal::Text(text) = literal {
-            let read = match sort {
-                Sort::Time => schema::time(text).map(Literal::Time),
-                Sort::Span => schema::span(text).map(Literal::Span),
-                Sort::Bytes => schema::bytes(text).map(Literal::Int),
-                _ => None,
-            };
-            if let Some(read) = read {
-                *literal = read;
-            }
-        }
-        let fits = match (sort, &*literal) {
-            (_, Literal::Null) | (Sort::Any | Sort::Json, _) => true,
-            (Sort::Text, Literal::Text(_)) | (Sort::Boolean, Literal::Bool(_)) => true,
-            (Sort::Integer | Sort::Float | Sort::Bytes, literal) => {
-                matches!(literal, Literal::Int(_) | Literal::Float(_))
-            }
-            (Sort::Time, Literal::Time(_)) | (Sort::Span, Literal::Span(_)) => true,
-            (Sort::List, Literal::List(_)) => true,
-            (Sort::Reference { .. }, Literal::Text(_) | Literal::List(_)) => true,
-            _ => false,
-        };
-        if fits {
-            return Ok(());
-        }
-        let message = format!("{path} holds {}, not {literal}", sort.expected());
-        Err(error(self.column(id), message, ""))
-    }
-
-    /// A macro over a list, as CEL's parser expanded it.
-    fn each(
-        &mut self,
-        comprehension: &ComprehensionExpr,
-        id: u64,
-        as_count: Option<Quantifier>,
-    ) -> Compiled {
-        let column = self.column(id);
-        let step = match &comprehension.loop_step.expr {
-            Node::Call(call) => Some((call.func_name.as_str(), call.args.as_slice())),
-            _ => None,
-        };
-        let found = match (step, as_count) {
-            (Some((operators::LOGICAL_OR, [_, body])), None) => Some((Quantifier::Any, body)),
-            (Some((operators::LOGICAL_AND, [_, body])), None) => Some((Quantifier::All, body)),
-            (Some((operators::CONDITIONAL, [body, yes, _])), as_count) => {
-                // `filter` adds the element itself; `map` with a condition something else.
-                let is_one = matches!(comprehension.accu_init.expr, Node::Literal(_));
-                match as_count {
-                    None if is_one => Some((Quantifier::One, body)),
-                    Some(count) if adds(yes, &comprehension.iter_var) => Some((count, body)),
-                    _ => None,
-                }
-            }
-            _ => None,
-        };
-        let Some((quantifier, body)) = found else {
-            let message = "map and filter make lists, which are no condition".to_owned();
-            return Err(error(
-                column,
-                message,
-                "write exists(…), or size(….filter(…))",
-            ));
-        };
-        let list = self.expr(&comprehension.iter_range)?;
-        let kind = match &list {
-            Expr::Path(Path {
-                leaf: Leaf::Referrers { kind, .. },
-                ..
-            }) => Some(kind.clone()),
-            Expr::Path(Path {
-                leaf: Leaf::Field(field),
-                ..
-            }) => match &field.sort {
-                Sort::Reference { kind, .. } => Some(kind.clone()),
-                _ => None,
-            },
-            _ => None,
-        };
-        let name = comprehension.iter_var.clone();
-        self.elements.push(Element { name, kind });
-        let body = self.condition(body);
-        self.elements.pop();
-        Ok(Expr::Each(quantifier, Box::new([list, body?])))
-    }
-}
-
-/// Whether a step of `filter` adds the element of this name.
-fn adds(step: &IdedExpr, name: &str) -> bool {
-    let Node::Call(call) = &step.expr else {
-        return false;
-    };
-    let Some(Node::List(list)) = call.args.last().map(|added| &added.expr) else {
-        return false;
-    };
-    matches!(list.elements.as_slice(), [IdedExpr { expr: Node::Ident(added), .. }] if added == name)
 }
