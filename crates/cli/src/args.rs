@@ -2,9 +2,11 @@
 
 mod access;
 mod inventory;
+mod query;
 
 pub use access::*;
 pub use inventory::*;
+pub use query::QueryArgs;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -108,6 +110,26 @@ pub enum Command {
         kind: Name,
         /// One of them.
         name: Option<String>,
+    },
+    /// Resources by what they are: found, counted, grouped.
+    #[command(
+        after_help = "Examples:\n  wright query host 'host.model == \"compute\" && host.rack.room.name == \"b2\" && size(host.instances) < 4'\n  wright query host --select rack.room.name,model --sort=-position --limit 20\n  wright query '*' --group-by status\n  wright query host 'host.description.contains(\"legacy\")' --explain"
+    )]
+    Query(QueryArgs),
+    /// Resources of all kinds by words, or their beginnings: names first.
+    #[command(
+        after_help = "Examples:\n  wright search db-7\n  wright search legacy core --kind host,rack"
+    )]
+    Search {
+        /// All of them must be there.
+        #[arg(required = true)]
+        words: Vec<String>,
+        /// Of these kinds only.
+        #[arg(long, value_delimiter = ',')]
+        kind: Vec<String>,
+        /// How many at most.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
     },
     /// Every change of resources from now on, one line each; goes on by itself when the server was
     /// away.

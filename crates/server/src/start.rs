@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use wright_fleet::{Fleet, FleetSettings};
 use wright_inventory::{
     Inventory,
+    catalog::Catalog,
     feed::{self, Hub},
 };
 use wright_pki::Authority;
@@ -99,6 +100,10 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
     let ends = shutdown.clone();
     tasks.spawn(async move {
         ends.run_until_cancelled(reader.run()).await;
+    });
+    let (catalog, ends) = (rooms.catalog.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        ends.run_until_cancelled(catalog.run()).await;
     });
     let roster: Arc<watch::Sender<Roster>> = Arc::default();
     let identity = authority
@@ -192,7 +197,9 @@ async fn rooms(
 ) -> Result<(Arc<Rooms>, Arc<Roll>), ServerError> {
     let own = settings.data.join("server");
     let sealer = installation.vault.clone();
-    let inventory = Arc::new(Inventory::new(store.clone()).sealed_by(sealer));
+    let inventory = Inventory::new(store.clone()).sealed_by(sealer);
+    let catalog = Catalog::new(inventory.clone());
+    let inventory = Arc::new(inventory.asking(catalog.clone()));
     let library = Arc::new(
         Library::open(
             &own.join("packages"),
@@ -244,6 +251,7 @@ async fn rooms(
         store: store.clone(),
         rights: Arc::new(rights),
         inventory,
+        catalog,
         feed,
         engine,
         fleet,

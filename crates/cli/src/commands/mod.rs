@@ -8,6 +8,7 @@ mod inventory;
 mod job;
 mod login;
 mod package;
+mod query;
 mod roles;
 mod simulate;
 mod site;
@@ -71,6 +72,10 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
         Command::Instance(command) => instance::run(open()?, command).await,
         Command::Events { follow, lines } => inventory::events(open()?, follow, lines).await,
         Command::Get { kind, name } => inventory::get(open()?, &kind, name.as_deref()).await,
+        Command::Query(args) => query::query(open()?, args).await,
+        Command::Search { words, kind, limit } => {
+            query::search(open()?, &words, &kind, limit).await
+        }
         Command::Watch(watching) => watch::run(open()?, watching).await,
         Command::Webhook(command) => webhook::run(open()?, command).await,
         Command::Login(command) => login::login(data, command).await,

@@ -15,7 +15,10 @@ use std::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task, time};
-use wright_query::{Found, Group, Hit, Index, Query, QueryError, Revision, Row, Step};
+pub use wright_query::{
+    Document, Filter, FilterError, Group, Hit, Index, Query, QueryError, Rank, Row, Step,
+};
+use wright_query::{Found, Revision};
 use wright_store::{Changes, Range};
 
 use self::pages::{Pages, Rest};
@@ -72,6 +75,9 @@ pub enum CatalogError {
     /// The query.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] wright_store::StoreError),
     /// The pages of an answer are kept for five minutes, and not all of them when there are many.
     #[error("the rest of that answer is no longer kept: ask anew")]
     Expired,
@@ -212,17 +218,41 @@ impl Catalog {
         }
     }
 
+    /// Waits until everything that was committed before is in memory.
+    ///
+    /// # Errors
+    /// Where the store fails, or that takes half a minute.
+    pub async fn up_to_date(&self) -> Result<(), CatalogError> {
+        let newest = self.inventory.store.revision().await?;
+        self.at_least(newest).await
+    }
+
     /// Reads the index.
     pub fn read<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
         read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Answers a query, or gives the next page of an answer.
+    /// The kinds whose resources an answer shows or depends on; none where all do.
+    ///
+    /// # Errors
+    /// As [`Catalog::answer`].
+    pub async fn concerned(&self, query: &Query) -> Result<Vec<String>, CatalogError> {
+        self.up_to_date().await?;
+        match &query.cursor {
+            Some(cursor) => {
+                let rest = self.pages().get(cursor).map(|rest| rest.concerned.clone());
+                rest.ok_or(CatalogError::Expired)
+            }
+            None => Ok(self.read(|index| index.kinds_of(query))?),
+        }
+    }
+
+    /// Answers a query, or gives the next page of an answer; with all that was committed before.
     ///
     /// # Errors
     /// Where the query is wrong or too expensive, or its rest is no longer kept.
     pub async fn answer(self: &Arc<Self>, query: Query) -> Result<Answer, CatalogError> {
-        self.at_least(0).await?;
+        self.up_to_date().await?;
         let catalog = self.clone();
         let answer = task::spawn_blocking(move || match &query.cursor {
             Some(cursor) => catalog.next_page(cursor, query.limit),
@@ -258,6 +288,7 @@ impl Catalog {
         if !rest.is_empty() {
             let rest = Rest {
                 rows: index.in_order(&kind, &rest, &query.sort)?,
+                concerned: index.kinds_of(&query)?,
                 kind,
                 select: query.select,
                 revision,
@@ -306,7 +337,7 @@ impl Catalog {
         kinds: Vec<String>,
         limit: usize,
     ) -> Result<Vec<Hit>, CatalogError> {
-        self.at_least(0).await?;
+        self.up_to_date().await?;
         let catalog = self.clone();
         let hits = task::spawn_blocking(move || {
             let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();

@@ -16,6 +16,8 @@ const MOST_ROWS: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Rest {
     pub kind: String,
+    /// The kinds whose resources it depends on.
+    pub concerned: Vec<String>,
     pub rows: Vec<RowNumber>,
     pub select: Vec<String>,
     pub revision: Revision,

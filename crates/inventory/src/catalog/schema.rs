@@ -9,7 +9,7 @@ use crate::kind::{FieldDefinition, FieldType, Kind};
 /// and what it is called there.
 const RECORDED: [(&str, &str, &str, &str); 2] = [
     ("instance", "spec.host", "host", "instances"),
-    ("instance", "spec.id.site", "site", "instances"),
+    ("instance", "labels.site", "site", "instances"),
 ];
 
 /// What the platform records and nobody looks for: whole files.

@@ -13,6 +13,7 @@ mod inventory;
 mod jobs;
 mod login;
 mod packages;
+mod query;
 mod sites;
 pub mod tls;
 mod tokens;
@@ -33,7 +34,7 @@ use serde::Serialize;
 use utoipa::OpenApi;
 use wright_access::{Act, Decision, allows};
 use wright_fleet::Fleet;
-use wright_inventory::{Inventory, feed::Hub};
+use wright_inventory::{Inventory, catalog::Catalog, feed::Hub};
 use wright_model::HostState;
 use wright_provision::Provider;
 use wright_store::SharedStore;
@@ -62,6 +63,8 @@ pub struct Rooms {
     pub rights: Arc<Rights>,
     /// The inventory.
     pub inventory: Arc<Inventory>,
+    /// All resources in memory.
+    pub catalog: Arc<Catalog>,
     /// Every change of its resources.
     pub feed: Hub,
     /// The job engine.
@@ -96,6 +99,7 @@ type Shared = State<Arc<Rooms>>;
         inventory::list_kinds, inventory::show_kind, inventory::kind_schema,
         inventory::list, inventory::create, inventory::show, inventory::replace, inventory::patch, inventory::remove,
         inventory::restore, inventory::secret, inventory::transact, inventory::history, inventory::events, inventory::watch_events, feed::watch,
+        query::query, query::search,
         webhooks::list, webhooks::dead, webhooks::replay,
     )
 )]
@@ -168,6 +172,8 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
             get(inventory::secret),
         )
         .route("/resources/{kind}/{name}/history", get(inventory::history))
+        .route("/query", post(query::query))
+        .route("/search", get(query::search))
         .route("/events", get(inventory::events))
         .route("/events/watch", get(inventory::watch_events))
         .route("/watch", get(feed::watch))

@@ -230,6 +230,15 @@ pub const TABLE: &[Endpoint] = &[
         Needs(Read, Resource),
         List(Shape::Past),
     ),
+    // The handlers answer of what the caller may read all of, and refuse the rest.
+    Endpoint {
+        method: "POST",
+        path: "/query",
+        gate: Known,
+        answer: Open,
+        audited: None,
+    },
+    get("/search", Known, Open),
     get("/events", Known, List(Shape::Event)),
     get("/events/watch", Known, Stream(Shape::Event)),
     get("/watch", Known, Stream(Shape::Change)),

@@ -3,4 +3,5 @@
 pub(in crate::http) mod bed;
 mod endpoints;
 mod people;
+mod queries;
 mod unseen;

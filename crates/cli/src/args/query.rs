@@ -1,0 +1,36 @@
+//! What `wright query` takes.
+
+use clap::Args;
+
+/// A query.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// Such as host or rack; `*` for all kinds, which are counted and grouped.
+    pub kind: String,
+    /// A condition in CEL; the resource is called by its kind.
+    pub filter: Option<String>,
+    /// Fields to show, with commas between; references are followed: rack.room.name.
+    #[arg(long, value_delimiter = ',')]
+    pub select: Vec<String>,
+    /// Fields to order by; `-` before one that goes downwards.
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+    pub sort: Vec<String>,
+    /// Words that all must be there, or begin so.
+    #[arg(long)]
+    pub text: Option<String>,
+    /// How many there are, no more.
+    #[arg(long, conflicts_with_all = ["select", "sort", "group_by"])]
+    pub count: bool,
+    /// How many there are of each combination of up to four fields.
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["select", "sort"])]
+    pub group_by: Vec<String>,
+    /// How many at most.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    /// All there are, page by page, as they were when the first was asked for.
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// What was done to find them, and what it cost.
+    #[arg(long)]
+    pub explain: bool,
+}
