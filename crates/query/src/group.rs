@@ -8,7 +8,7 @@ use crate::{
     Index, QueryError,
     column::Column,
     eval::{Frame, Here},
-    expr::{Expr, Leaf},
+    expr::{Expr, Leaf, Path},
     rows::column_path,
     table::Table,
 };
@@ -130,6 +130,18 @@ fn dimension(
         let value = Frame::new(index, here).value(by);
         value.map(crate::value::Value::to_json)
     };
+    if let Some(Path {
+        leaf: Leaf::Kind(kind),
+        hops,
+    }) = by.only_path()
+        && hops.is_empty()
+    {
+        // The same for all.
+        let number = numbering.number(Some(kind.as_str().into()))?;
+        rows.iter().for_each(|row| numbers[row as usize] = number);
+        let values = numbering.values;
+        return Ok(Dimension { numbers, values });
+    }
     match shared(table, by) {
         // Rows with the same value of this column are of one group: it is looked at once for each.
         Some((column, is_own)) => {
