@@ -192,8 +192,15 @@ pub enum Command {
     #[command(subcommand, after_help = "Example:\n  wright store check")]
     Store(StoreCommand),
     /// JSON Schema of what people write, for editors.
-    #[command(after_help = "Example:\n  wright schema baseline > baseline.schema.json")]
-    Schema { of: SchemaOf },
+    #[command(
+        after_help = "Examples:\n  wright schema baseline > baseline.schema.json\n  wright schema kind rack > rack.schema.json"
+    )]
+    Schema {
+        of: SchemaOf,
+        /// Which kind; its bodies as the server knows them.
+        #[arg(required_if_eq("of", "kind"))]
+        name: Option<Name>,
+    },
     /// Completions for a shell.
     #[command(after_help = "Example:\n  wright completions bash > /etc/bash_completion.d/wright")]
     Completions { shell: clap_complete::Shell },
@@ -235,6 +242,8 @@ pub enum WebhookCommand {
 pub enum SchemaOf {
     Baseline,
     Site,
+    /// The bodies of resources of a kind.
+    Kind,
 }
 
 #[derive(Debug, Args)]

@@ -106,7 +106,44 @@ fn shown(value: Option<&Value>) -> String {
     }
 }
 
-/// One resource for people: its fields with their units, who owns them, and what changed last.
+/// The JSON Schema of a kind's bodies.
+pub async fn schema(context: Context, kind: &Name) -> Result<(), Failure> {
+    let schema: Value = context.client.get(&format!("/kinds/{kind}/schema")).await?;
+    let text = serde_json::to_string_pretty(&schema);
+    output::say(&text.map_err(|error| Failure::failed(error.to_string()))?);
+    Ok(())
+}
+
+/// What a resource is a part of, from the outermost to itself: `site/berlin room/b2 rack/r7`. What one
+/// may not see is named, and nothing above it.
+async fn main_line(context: &Context, resource: &Resource) -> String {
+    /// Further up nobody looks: a circle has no end.
+    const HIGHEST: usize = 16;
+    let mut line = vec![format!("{}/{}", resource.kind, resource.name)];
+    let mut here = resource.clone();
+    while line.len() < HIGHEST {
+        let kind = format!("/kinds/{}", here.kind);
+        let Ok(kind) = context.client.get::<KindView>(&kind).await else {
+            break;
+        };
+        let parent = kind.definition.parent.as_ref();
+        let to = parent.and_then(|field| kind.definition.fields.get(field)?.to.as_deref());
+        let name = parent.and_then(|field| here.body.get(field)?.as_str());
+        let (Some(to), Some(name)) = (to, name) else {
+            break;
+        };
+        line.push(format!("{to}/{name}"));
+        let above = format!("/resources/{to}/{}", encoded(name));
+        let Ok(above) = context.client.get(&above).await else {
+            break;
+        };
+        here = above;
+    }
+    line.reverse();
+    line.join(" ")
+}
+
+/// One resource for people: where it is, its fields with their units, who owns them, and what changed last.
 pub async fn describe(context: Context, args: DescribeArgs) -> Result<(), Failure> {
     let (client, kind) = (&context.client, &args.kind);
     let path = format!("/resources/{kind}/{}", encoded(&args.name));
@@ -120,7 +157,7 @@ pub async fn describe(context: Context, args: DescribeArgs) -> Result<(), Failur
     }
     let definition = client.get::<KindView>(&format!("/kinds/{kind}")).await;
     let definition = definition.map(|kind| kind.definition).unwrap_or_default();
-    let mut lines = vec![format!("{kind} {}", resource.name)];
+    let mut lines = vec![main_line(&context, &resource).await];
     for (key, value) in &resource.labels {
         lines.push(format!("  label {key} = {value}"));
     }

@@ -45,7 +45,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Agent(agent) => roles::agent(agent),
         Command::Simulate(simulate) => simulate::run(&data, simulate),
         Command::Store(command) => store::run(&data, arguments.output, command),
-        Command::Schema { of } => schema(of),
+        Command::Schema { of, name: None } => schema(of),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "wright", &mut script);
@@ -85,6 +85,11 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
         Command::Token(command) => access::token(open()?, command).await,
         Command::User(command) => access::user(open()?, command).await,
         Command::Audit(command) => access::audit(open()?, command).await,
+        Command::Schema {
+            of: SchemaOf::Kind,
+            name: Some(kind),
+        } => inventory::schema(open()?, &kind).await,
+        Command::Schema { .. } => Err(Failure::usage("only `kind` takes a name")),
         Command::Apply(command) => apply::run(open()?, command).await,
         Command::Delete(command) => inventory::delete(open()?, command).await,
         Command::Describe(command) => inventory::describe(open()?, command).await,
@@ -119,6 +124,7 @@ fn schema(of: SchemaOf) -> Result<(), Failure> {
     let schema = match of {
         SchemaOf::Baseline => wright_site::schema::baseline(),
         SchemaOf::Site => wright_site::schema::site(),
+        SchemaOf::Kind => return Err(Failure::usage("which kind?")),
     };
     let text = serde_json::to_string_pretty(&schema)
         .map_err(|error| Failure::failed(error.to_string()))?;
