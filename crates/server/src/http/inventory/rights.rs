@@ -2,7 +2,7 @@
 //! would be, before anything is written.
 
 use wright_access::{Act, Decision, allows};
-use wright_inventory::{Action, Author, Change, Outcome, Resource, Write, Written};
+use wright_inventory::{Action, Author, Change, Outcome, Refused, Resource, Write, Written};
 
 use super::refused::discreet;
 use crate::{
@@ -35,6 +35,14 @@ pub(super) async fn write(
         };
         return done.map_err(refusal);
     }
+    // Another wrote between, and the caller has not said what he expects: it is decided on anew.
+    let raced = |refused: &Refused| {
+        let Refused::Conflict { kind, name, .. } = refused else {
+            return false;
+        };
+        let mut own = writes.iter().filter(|one| one.expected.is_none());
+        own.any(|write| write.kind == *kind && write.name == *name)
+    };
     for _ in 0..ATTEMPTS {
         let mut pinned = writes.clone();
         for write in &mut pinned {
@@ -47,7 +55,10 @@ pub(super) async fn write(
             let read = before.map_or(0, |before| before.revision);
             write.expected = write.expected.or(Some(read));
         }
-        let told = inventory.preview(&pinned, author).await.map_err(refusal)?;
+        let told = match inventory.preview(&pinned, author).await {
+            Err(refused) if raced(&refused) => continue,
+            told => told.map_err(refusal)?,
+        };
         for outcome in &told.outcomes {
             if !may_all(&outcome.resource.kind) {
                 decide(rooms, known, outcome).await?;
@@ -57,15 +68,11 @@ pub(super) async fn write(
             return Ok(told);
         }
         match inventory.write(&pinned, author).await {
-            Err(wright_inventory::Refused::Conflict {
-                ref kind, ref name, ..
-            }) if writes.iter().any(|write| {
-                write.kind == *kind && write.name == *name && write.expected.is_none()
-            }) => {}
+            Err(refused) if raced(&refused) => {}
             done => return done.map_err(refusal),
         }
     }
-    Err(refusal(wright_inventory::Refused::Busy))
+    Err(refusal(Refused::Busy))
 }
 
 /// Whether the caller may do this to one resource: all fields that differ are his to write, of what it
