@@ -3,9 +3,10 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto/agent.proto");
     let files = protox::compile(["proto/agent.proto"], ["proto"])?;
-    // Shared by the streams of all agents, not copied for each.
+    // Not copied: a table for each agent that it goes to, a task for its resending.
     tonic_prost_build::configure()
         .bytes(".wright.agent.v1.Table.body")
+        .bytes(".wright.agent.v1.Task.body")
         .codec_path("crate::codec::Frugal")
         .compile_fds(files)?;
     Ok(())

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wright_model::{InstanceId, InstanceStatus, Name};
 use wright_protocol::{
-    Blame, Fault, Task, TaskAnswer,
+    Blame, Fault, TaskAnswer,
     wire::{self, from_agent::Message as Said, to_agent::Message},
 };
 
@@ -113,9 +113,8 @@ impl Session {
 pub(crate) struct Pending {
     /// Tells it from a later task of the same key.
     pub(crate) number: u64,
-    pub(crate) task: Task,
-    /// `task` as JSON.
-    pub(crate) body: Vec<u8>,
+    /// The task as JSON.
+    pub(crate) body: Bytes,
     pub(crate) fence: Option<wire::Fence>,
     /// What it follows, as long as that is not known to have succeeded.
     pub(crate) after: Option<After>,

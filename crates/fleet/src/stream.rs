@@ -71,7 +71,7 @@ impl Fleet {
         }
         session.order(Message::Task(wire::Task {
             key: key.to_owned(),
-            body,
+            body: body.into(),
             ..wire::Task::default()
         }));
         let over = CancellationToken::new();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
@@ -96,7 +97,7 @@ impl Fleet {
         cancel: CancellationToken,
     ) -> TaskAnswer {
         let key = key.into();
-        let mut waiter = Waiter::join(&self.0, host, &key, task, deadline)?;
+        let mut waiter = Waiter::join(&self.0, host, &key, &task, deadline)?;
         // Asked after joining: a host given up before is off the roster, one given up from here on
         // fails its waiters.
         if !self.0.roster.is_known(host).await {
@@ -145,20 +146,19 @@ impl<'a> Waiter<'a> {
         shared: &'a Shared,
         host: &'a Name,
         TaskKey { key, fence, after }: &'a TaskKey,
-        task: Task,
+        task: &Task,
         deadline: Instant,
     ) -> Result<Self, Fault> {
-        let body = serde_json::to_vec(&task).map_err(|error| {
+        let body = Bytes::from(serde_json::to_vec(task).map_err(|error| {
             Fault::new(Blame::Request, format!("the task cannot be sent: {error}"))
-        })?;
+        })?);
         let mut state = shared.state();
         let number = state.number();
         let seat = state.seat(host);
         seat.abandoned.remove(key);
         let pending = seat.tasks.entry(key.clone()).or_insert_with(|| Pending {
             number,
-            task: task.clone(),
-            body,
+            body: body.clone(),
             fence: None,
             after: after.clone(),
             deadline,
@@ -167,7 +167,7 @@ impl<'a> Waiter<'a> {
             sent: false,
             cancelled: false,
         });
-        if pending.task != task {
+        if pending.body != body {
             let message = format!("the key {key} is in use for another task of {host}");
             return Err(Fault::new(Blame::Request, message));
         }

@@ -73,7 +73,7 @@ impl Line {
         let body = serde_json::to_vec(task).unwrap();
         let task = wire::Task {
             key: key.to_owned(),
-            body,
+            body: body.into(),
             deadline_ms: 30_000,
             ..wire::Task::default()
         };

@@ -161,14 +161,12 @@ impl Hands {
     }
 
     /// A specification by its digest.
-    async fn spec(&self, input: &OnInstance) -> Result<InstanceSpec, StepError> {
+    async fn spec(&self, input: &OnInstance) -> Result<Arc<InstanceSpec>, StepError> {
         let digest = input
             .spec
             .ok_or_else(|| broken("the step names no specification"))?;
         let spec = self.specs.get(digest).await.map_err(passing)?;
-        let spec =
-            spec.ok_or_else(|| broken(format!("the specification {digest} is not in the store")))?;
-        Ok(spec.as_ref().clone())
+        spec.ok_or_else(|| broken(format!("the specification {digest} is not in the store")))
     }
 
     async fn record(&self, instance: &InstanceId) -> Result<Option<InstanceRecord>, StepError> {
@@ -200,10 +198,10 @@ async fn given_up(host: &Name, context: &StepContext, fault: Fault) -> Result<An
 }
 
 /// The record of an instance that was set up with `spec` by this step.
-fn record_of(spec: InstanceSpec, traffic: Traffic, context: &StepContext) -> InstanceRecord {
+fn record_of(spec: &InstanceSpec, traffic: Traffic, context: &StepContext) -> InstanceRecord {
     InstanceRecord {
         spec_digest: spec.digest(),
-        spec,
+        spec: spec.clone(),
         written_by: context.effect_key(),
         traffic,
     }

@@ -48,7 +48,7 @@ impl Verb for Install {
         let spec = self.0.spec(&on).await?;
         let bare = InstanceSpec {
             files: Vec::new(),
-            ..spec.clone()
+            ..spec.as_ref().clone()
         };
         let answer = self
             .0
@@ -64,7 +64,7 @@ impl Verb for Install {
         // An update installs side by side: the record changes when the instance does.
         let known = self.0.record(&on.instance).await?;
         if known.is_none_or(|known| known.spec.host != on.host) {
-            let record = record_of(spec, Traffic::Off, context);
+            let record = record_of(&spec, Traffic::Off, context);
             outcome.writes = records::put_instance(&record).map_err(passing)?;
         }
         Ok(outcome)
@@ -98,10 +98,10 @@ impl Verb for Configure {
         let Some(known) = self.0.record(&on.instance).await? else {
             return Ok(said(answer));
         };
-        if known.spec == spec {
+        if known.spec == *spec {
             return Ok(said(answer));
         }
-        let record = record_of(spec, known.traffic, context);
+        let record = record_of(&spec, known.traffic, context);
         let writes = records::put_instance(&record).map_err(passing)?;
         Ok(Outcome {
             writes,

@@ -24,7 +24,7 @@ impl Verb for Serve {
         }
         // Not read: what wrote the record last may be in the same commit.
         let spec = self.0.spec(&on).await?;
-        let record = record_of(spec, Traffic::On, context);
+        let record = record_of(&spec, Traffic::On, context);
         let writes = records::put_instance(&record).map_err(passing)?;
         Ok(Outcome {
             writes,
