@@ -40,11 +40,14 @@ enum Command {
     },
     /// Measures, beside its peers, and writes bench/results/NAME.json.
     Bench {
-        /// `site` or `scale`.
+        /// `site`, `scale` or `inventory`.
         name: String,
         /// Runs of each.
         #[arg(long, default_value_t = 5)]
         runs: usize,
+        /// Resources of the inventory; with fewer than a million nothing is written down.
+        #[arg(long)]
+        resources: Option<u64>,
     },
     /// What needs long to mean much: `crash`, `builds`, `store` or `api`. Ends with 0 or 1.
     Soak {
@@ -60,7 +63,11 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo { check } => demo::demo(check).await,
         Command::Test { only } => test::test(only.as_deref()).await,
-        Command::Bench { name, runs } => bench::bench(&name, runs).await,
+        Command::Bench {
+            name,
+            runs,
+            resources,
+        } => bench::bench(&name, runs, resources).await,
         Command::Soak { name } => soak::soak(&name).await,
         Command::Packages => packages::prepare().await.map(|_| ()),
     };
