@@ -4,14 +4,14 @@
 //! terminal, or prints one line for each step that ends where there is none.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     io::{IsTerminal as _, Write as _},
 };
 
 use console::{Term, style};
 use jiff::Timestamp;
 use wright_site::Label;
-use wright_workflow::{JobState, JobView, StepRecord, StepState, WAIT, Wait};
+use wright_workflow::{JobOutline, JobState, StepOutline, StepState};
 
 const BAR: usize = 24;
 const RUNNING_SHOWN: usize = 10;
@@ -20,32 +20,22 @@ const WAITING_SHOWN: usize = 4;
 const ROUND_LAYERS: usize = 1 + RUNNING_SHOWN + 1 + WAITING_SHOWN + 1;
 const LAYERS_SHOWN: usize = 4;
 
-/// The steps of a job by their names.
-type ByName<'a> = HashMap<&'a str, &'a StepRecord>;
-
 /// The lines of one frame, at most `width` wide and, from [`LAYERS_SHOWN`] and what is round them on,
 /// no more than `height`.
-pub fn frame(job: &JobView, now: Timestamp, width: usize, height: usize) -> Vec<String> {
-    let live: Vec<&StepRecord> = job.steps.iter().filter(|record| !record.dropped).collect();
-    let by_name = by_name(&live);
-    let mut lines = vec![headline(job, &live, &by_name, now)];
+pub fn frame(job: &JobOutline, now: Timestamp, width: usize, height: usize) -> Vec<String> {
+    let live: Vec<&StepOutline> = job.steps().iter().filter(|step| !step.dropped).collect();
+    let mut lines = vec![headline(job, &live, now)];
     let room = height.saturating_sub(ROUND_LAYERS).max(LAYERS_SHOWN);
     lines.extend(layers(&live, room));
     lines.extend(running(&live, now));
-    lines.extend(waiting(&live, &by_name));
+    lines.extend(waiting(job, &live));
     lines
         .iter()
         .map(|line| console::truncate_str(line, width, "…").into_owned())
         .collect()
 }
 
-fn by_name<'a>(live: &[&'a StepRecord]) -> ByName<'a> {
-    live.iter()
-        .map(|record| (record.step.name.as_str(), *record))
-        .collect()
-}
-
-fn done(record: &StepRecord) -> bool {
+fn done(record: &StepOutline) -> bool {
     !matches!(
         record.state,
         StepState::Waiting | StepState::Running | StepState::Backoff
@@ -68,30 +58,31 @@ fn bar(done: usize, all: usize) -> String {
     )
 }
 
-fn headline(job: &JobView, live: &[&StepRecord], by_name: &ByName<'_>, now: Timestamp) -> String {
+fn headline(job: &JobOutline, live: &[&StepOutline], now: Timestamp) -> String {
     let ended = live.iter().filter(|record| done(record)).count();
-    let left = time_left_ms(live, by_name, now);
-    let state = match job.summary.state {
-        JobState::Running if job.summary.paused.is_some() => style("paused").yellow().to_string(),
+    let left = time_left_ms(job, live, now);
+    let summary = job.summary();
+    let state = match summary.state {
+        JobState::Running if summary.paused.is_some() => style("paused").yellow().to_string(),
         JobState::Running => format!("about {:.0} s left", (left as f64 / 1000.0).ceil()),
         JobState::Undoing => style("taking back what was half made").yellow().to_string(),
         state => format!("{state:?}").to_lowercase(),
     };
     format!(
         "{} {} {ended}/{} steps  {:.1} s  {state}",
-        style(&job.summary.title).bold(),
+        style(&summary.title).bold(),
         bar(ended, live.len()),
         live.len(),
-        seconds(job.summary.created_at, now),
+        seconds(summary.created_at, now),
     )
 }
 
 /// A line for each layer. Where there are more than there is room for, those that are done are one
 /// line, and so are the last that have not begun.
-fn layers(live: &[&StepRecord], room: usize) -> Vec<String> {
+fn layers(live: &[&StepOutline], room: usize) -> Vec<String> {
     let mut layers: BTreeMap<u32, (usize, usize, Vec<&str>)> = BTreeMap::new();
     for record in live {
-        let layer = layers.entry(record.step.layer).or_default();
+        let layer = layers.entry(record.layer).or_default();
         layer.0 += usize::from(done(record));
         layer.1 += 1;
         let app = app_of(record);
@@ -132,24 +123,21 @@ fn layers(live: &[&StepRecord], room: usize) -> Vec<String> {
 }
 
 /// The app an instance's step belongs to: the instance's name without its ordinal.
-fn app_of(record: &StepRecord) -> &str {
-    let instance = record
-        .step
-        .input
-        .get("instance")
-        .and_then(|value| value.as_str())
-        .unwrap_or("");
-    let name = instance.rsplit('/').next().unwrap_or(instance);
+fn app_of(record: &StepOutline) -> &str {
+    if record.verb == "fetch" {
+        return "";
+    }
+    let name = Label::of(&record.name).what;
     name.rsplit_once('-').map_or(name, |(app, _)| app)
 }
 
 /// What the step is about, for people: `ready catalog-1 on h3`.
-pub fn describe(record: &StepRecord) -> String {
-    Label::of(&record.step.name).to_string()
+fn describe(record: &StepOutline) -> String {
+    Label::of(&record.name).to_string()
 }
 
-fn running(live: &[&StepRecord], now: Timestamp) -> Vec<String> {
-    let mut active: Vec<&&StepRecord> = live
+fn running(live: &[&StepOutline], now: Timestamp) -> Vec<String> {
+    let mut active: Vec<&&StepOutline> = live
         .iter()
         .filter(|record| {
             matches!(
@@ -158,7 +146,7 @@ fn running(live: &[&StepRecord], now: Timestamp) -> Vec<String> {
             )
         })
         .collect();
-    active.sort_by_key(|record| (record.started_at, &record.step.name));
+    active.sort_by_key(|record| (record.started_at, &record.name));
     let mut lines: Vec<String> = active
         .iter()
         .take(RUNNING_SHOWN)
@@ -193,36 +181,28 @@ fn running(live: &[&StepRecord], now: Timestamp) -> Vec<String> {
 }
 
 /// Whose answer a step waits for.
-fn waits_for(record: &StepRecord) -> Option<String> {
-    if record.step.verb != WAIT || record.state != StepState::Running {
-        return None;
-    }
-    let wait: Wait = serde_json::from_value(record.step.input.clone()).ok()?;
-    let (from, what) = (style(wait.from).yellow(), wait.what);
-    Some(format!("  waits for {from}: {what}"))
+fn waits_for(record: &StepOutline) -> Option<String> {
+    let asks = record.asks.as_deref();
+    let (from, what) = asks.filter(|_| record.state == StepState::Running)?;
+    Some(format!("  waits for {}: {what}", style(from).yellow()))
 }
 
 /// Who waits for whom: starts that only wait for others' readiness.
-fn waiting(live: &[&StepRecord], by_name: &ByName<'_>) -> Vec<String> {
+fn waiting(job: &JobOutline, live: &[&StepOutline]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut more = 0;
     for record in live
         .iter()
-        .filter(|record| record.state == StepState::Waiting && record.step.verb == "start")
+        .filter(|record| record.state == StepState::Waiting && record.verb == "start")
     {
-        let who = Label::of(&record.step.name).what;
-        let unfinished = |need: &&&StepRecord| !need.is_satisfied();
-        let needs = record
-            .step
-            .needs
-            .iter()
-            .filter_map(|need| by_name.get(need.as_str()));
-        let mut missing: Vec<&str> = needs
-            .filter(unfinished)
-            .map(|need| Label::of(&need.step.name).what)
-            .collect();
-        missing.retain(|need| *need != who);
-        if missing.is_empty() {
+        let who = Label::of(&record.name).what;
+        let mut missing = job
+            .needs_of(record)
+            .filter(|need| !need.is_satisfied())
+            .map(|need| Label::of(&need.name).what)
+            .filter(|need| *need != who)
+            .peekable();
+        if missing.peek().is_none() {
             continue;
         }
         if lines.len() == WAITING_SHOWN {
@@ -232,7 +212,7 @@ fn waiting(live: &[&StepRecord], by_name: &ByName<'_>) -> Vec<String> {
         lines.push(format!(
             "  {} {who} waits for {}",
             style("◦").dim(),
-            several(&missing)
+            several(&missing.collect::<Vec<_>>())
         ));
     }
     if more > 0 {
@@ -253,47 +233,34 @@ fn several(names: &[&str]) -> String {
 }
 
 /// The longest way to the end that is left, by expected durations, milliseconds.
-fn time_left_ms(live: &[&StepRecord], index: &ByName<'_>, now: Timestamp) -> u64 {
-    let mut known: HashMap<&str, u64> = HashMap::new();
-    let mut longest = 0;
-    for record in live {
-        longest = longest.max(finish(record, index, &mut known, &mut HashSet::new(), now));
-    }
-    longest
+fn time_left_ms(job: &JobOutline, live: &[&StepOutline], now: Timestamp) -> u64 {
+    let mut known = vec![None; job.steps().len()];
+    let ends = live
+        .iter()
+        .map(|step| finish(job, step, &mut known, now))
+        .max();
+    ends.unwrap_or(0)
 }
 
-/// When a step will have ended, milliseconds from now.
-fn finish<'a>(
-    record: &'a StepRecord,
-    index: &HashMap<&'a str, &'a StepRecord>,
-    known: &mut HashMap<&'a str, u64>,
-    path: &mut HashSet<&'a str>,
-    now: Timestamp,
-) -> u64 {
-    let name = record.step.name.as_str();
-    if done(record) {
+/// When a step will have ended, milliseconds from now. Of a step that is being looked at, 0 is known:
+/// needs that go in a circle end somewhere.
+fn finish(job: &JobOutline, step: &StepOutline, known: &mut [Option<u64>], now: Timestamp) -> u64 {
+    if done(step) {
         return 0;
     }
-    if let Some(known) = known.get(name) {
-        return *known;
+    let place = step.place as usize;
+    match known.get_mut(place) {
+        None => return 0,
+        Some(Some(known)) => return *known,
+        Some(unknown) => *unknown = Some(0),
     }
-    if !path.insert(name) {
-        return 0;
-    }
-    let begin = record
-        .step
-        .needs
-        .iter()
-        .filter_map(|need| index.get(need.as_str()).copied())
-        .map(|need| finish(need, index, known, path, now))
-        .max()
-        .unwrap_or(0);
-    path.remove(name);
-    let spent = record
+    let needs = job.needs_of(step).map(|need| finish(job, need, known, now));
+    let begin = needs.max().unwrap_or(0);
+    let spent = step
         .started_at
         .map_or(0, |started| (seconds(started, now) * 1000.0) as u64);
-    let end = begin + record.step.expected_ms.saturating_sub(spent).max(50);
-    known.insert(name, end);
+    let end = begin + step.expected_ms.saturating_sub(spent).max(50);
+    known[place] = Some(end);
     end
 }
 
@@ -303,7 +270,15 @@ pub struct Screen {
     live: bool,
     drawn: usize,
     told: HashSet<String>,
+    /// The steps of a large job that have ended, and the parts of it that were told.
+    ended: usize,
+    part: usize,
 }
+
+/// The steps of a job that are told one by one where there is no terminal.
+const TOLD_ONE_BY_ONE: usize = 5_000;
+/// The parts in which a larger one is told.
+const PARTS: usize = 20;
 
 impl Screen {
     /// Standard error; live where it is a terminal.
@@ -315,6 +290,8 @@ impl Screen {
             live,
             drawn: 0,
             told: HashSet::new(),
+            ended: 0,
+            part: 0,
         }
     }
 
@@ -324,9 +301,9 @@ impl Screen {
     }
 
     /// Shows the job as it is now.
-    pub fn draw(&mut self, job: &JobView, now: Timestamp) {
+    pub fn draw(&mut self, job: &JobOutline, now: Timestamp) {
         if !self.live {
-            let all: Vec<usize> = (0..job.steps.len()).collect();
+            let all: Vec<usize> = (0..job.steps().len()).collect();
             return self.tell(job, &all);
         }
         let (height, width) = self.term.size();
@@ -351,22 +328,30 @@ impl Screen {
         }
     }
 
-    /// A line for each of these steps that has ended, where there is no terminal to draw on.
-    pub fn tell(&mut self, job: &JobView, places: &[usize]) {
-        let mut ended: Vec<&StepRecord> = places
+    /// A line for each of these steps that has ended, where there is no terminal to draw on; of a
+    /// large job for those that did not succeed, and for every twentieth part of it.
+    pub fn tell(&mut self, job: &JobOutline, places: &[usize]) {
+        let mut ended: Vec<&StepOutline> = places
             .iter()
-            .filter_map(|place| job.steps.get(*place))
+            .filter_map(|place| job.steps().get(*place))
             .filter(|record| !record.dropped && record.ended_at.is_some())
             .collect();
+        let all = job.steps().len();
+        if all > TOLD_ONE_BY_ONE {
+            let before = if places.len() < all { self.ended } else { 0 };
+            self.ended = before + ended.len();
+            self.tell_part(job, all);
+            ended.retain(|record| record.state != StepState::Succeeded);
+        }
         ended.sort_by_key(|record| record.ended_at);
         for record in ended {
-            let key = format!("{} {:?}", record.step.name, record.state);
+            let key = format!("{} {:?}", record.name, record.state);
             if record.state == StepState::Skipped || !self.told.insert(key) {
                 continue;
             }
             let at = record
                 .ended_at
-                .map_or(0.0, |ended| seconds(job.summary.created_at, ended));
+                .map_or(0.0, |ended| seconds(job.summary().created_at, ended));
             let state = match record.state {
                 StepState::Succeeded => String::new(),
                 state => format!("  {}", format!("{state:?}").to_lowercase()),
@@ -385,13 +370,29 @@ impl Screen {
             );
         }
     }
+
+    /// Says how far a large job is, where that is another twentieth part than last time.
+    fn tell_part(&mut self, job: &JobOutline, all: usize) {
+        let part = self.ended * PARTS / usize::max(all, 1);
+        if part > self.part {
+            self.part = part;
+            let at = seconds(job.summary().created_at, Timestamp::now());
+            let _ = writeln!(
+                std::io::stderr(),
+                "{at:>7.1} s  {} of {all} steps",
+                self.ended
+            );
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
     use wright_model::Span;
-    use wright_workflow::{JobAction, JobEvent, JobId, JobSummary, Retry, Step};
+    use wright_workflow::{
+        JobAction, JobEvent, JobId, JobSummary, JobView, Retry, Step, StepRecord, WAIT,
+    };
 
     use super::*;
 
@@ -450,7 +451,7 @@ mod tests {
             step("ready/db-1@h1", &[], StepState::Running),
             step("start/web-1@h2", &["ready/db-1@h1"], StepState::Waiting),
         ]);
-        let text = frame(&view, Timestamp::UNIX_EPOCH, 100, 40).join("\n");
+        let text = frame(&JobOutline::of(&view), Timestamp::UNIX_EPOCH, 100, 40).join("\n");
         assert!(text.contains("ready db-1 on h1"), "{text}");
         assert!(text.contains("web-1 waits for db-1"), "{text}");
         assert!(text.contains("0/2 steps"), "{text}");
@@ -470,7 +471,7 @@ mod tests {
             step: None,
             reason: "lunch".into(),
         });
-        let text = frame(&view, Timestamp::UNIX_EPOCH, 120, 40).join("\n");
+        let text = frame(&JobOutline::of(&view), Timestamp::UNIX_EPOCH, 120, 40).join("\n");
         assert!(
             text.contains("waits for on-call: may it take traffic?"),
             "{text}"
@@ -486,11 +487,9 @@ mod tests {
             step("ready/c-1@h1", &["ready/b-1@h1"], StepState::Waiting),
             step("ready/d-1@h1", &[], StepState::Waiting),
         ];
-        let live: Vec<&StepRecord> = steps.iter().collect();
-        assert_eq!(
-            time_left_ms(&live, &by_name(&live), Timestamp::UNIX_EPOCH),
-            2000
-        );
+        let job = JobOutline::of(&job(steps.into()));
+        let live: Vec<&StepOutline> = job.steps().iter().collect();
+        assert_eq!(time_left_ms(&job, &live, Timestamp::UNIX_EPOCH), 2000);
     }
 
     #[test]
@@ -501,7 +500,7 @@ mod tests {
             &[],
             StepState::Running,
         )]);
-        for line in frame(&view, Timestamp::UNIX_EPOCH, 30, 40) {
+        for line in frame(&JobOutline::of(&view), Timestamp::UNIX_EPOCH, 30, 40) {
             assert!(console::measure_text_width(&line) <= 30, "{line}");
         }
     }
@@ -525,7 +524,7 @@ mod tests {
                 steps.push(step);
             }
         }
-        let lines = frame(&job(steps), Timestamp::UNIX_EPOCH, 119, 39);
+        let lines = frame(&JobOutline::of(&job(steps)), Timestamp::UNIX_EPOCH, 119, 39);
         let text = lines.join("\n");
         assert!(lines.len() <= 39, "{text}");
         for part in [

@@ -149,23 +149,33 @@ impl Engine {
         }
     }
 
-    async fn follow(&self, id: JobId, asked: Arc<Asked>) -> Result<Followed, JobError> {
+    /// A job's outline, and a watch that tells of all that is not in it.
+    pub(crate) async fn begin_outline(
+        &self,
+        id: JobId,
+    ) -> Result<(JobOutline, JobWatch), JobError> {
         let store = self.shared.store.clone();
-        let (outline, watch) = match self.shared.walked.ask(id).await {
-            // Many times faster than the store, which has to be read and parsed.
-            Some((outline, revision)) => {
-                let watch = JobWatch::from_outline(store, id, &outline, revision).await?;
-                (outline, watch)
+        // Many times faster than the store, which has to be read and parsed.
+        if let Some((mut outline, revision)) = self.shared.walked.ask(id).await {
+            let mut watch = JobWatch::from_outline(store, id, &outline, revision).await?;
+            // That it has ended is told again with the last steps, which are not in the outline.
+            if let Some(Ok(JobDelta::Changed { summary, steps })) = watch.next().await
+                && !summary.state.is_final()
+            {
+                drop(outline.take(*summary, steps));
             }
-            None => {
-                let mut watch = JobWatch::beyond_end(store, id).await?;
-                match watch.next().await {
-                    Some(Ok(JobDelta::Whole(view))) => (JobOutline::of(&view), watch),
-                    Some(Err(error)) => return Err(error),
-                    _ => return Err(JobError::Unknown(id)),
-                }
-            }
-        };
+            return Ok((outline, watch));
+        }
+        let mut watch = JobWatch::beyond_end(store, id).await?;
+        match watch.next().await {
+            Some(Ok(JobDelta::Whole(view))) => Ok((JobOutline::of(&view), watch)),
+            Some(Err(error)) => Err(error),
+            _ => Err(JobError::Unknown(id)),
+        }
+    }
+
+    async fn follow(&self, id: JobId, asked: Arc<Asked>) -> Result<Followed, JobError> {
+        let (outline, watch) = self.begin_outline(id).await?;
         let outline: SharedOutline = Arc::new(RwLock::new(outline));
         // Weak: what is kept must not keep the engine and its store.
         let keeper = Arc::downgrade(&self.shared);
@@ -191,7 +201,7 @@ async fn keep(
                     continue;
                 }
                 Some(Ok(JobDelta::Changed { summary, steps })) => {
-                    outline.write().await.take(*summary, steps);
+                    drop(outline.write().await.take(*summary, steps));
                     continue;
                 }
                 Some(Err(error)) => {

@@ -11,6 +11,7 @@ mod kept;
 mod operate;
 mod outline;
 mod plan;
+mod progress;
 mod reading;
 mod records;
 mod report;
@@ -32,6 +33,7 @@ pub use inject::Repeat;
 pub use kept::SharedOutline;
 pub use outline::{JobOutline, StepOutline};
 pub use plan::{JOB, MAX_NAME, WAIT, check_plan};
+pub use progress::Progress;
 pub use records::Status as StepStatus;
 pub use report::{
     PathPart, VerbStatistics, critical_path, expected_critical_path, longest_path, statistics,

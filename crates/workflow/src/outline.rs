@@ -1,12 +1,14 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use crate::plan::WAIT;
 use crate::records::Status;
-use crate::{JobSummary, JobView, StepChange, StepError, StepRecord, StepState};
+use crate::{JobSummary, JobView, StepChange, StepError, StepRecord, StepState, Wait};
 
 /// What is to tell of a step's progress: its record without what carries it out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepOutline {
     /// See [`crate::Step`].
     pub name: String,
@@ -14,9 +16,17 @@ pub struct StepOutline {
     pub verb: String,
     /// Where it is in the plan's order, from 0.
     pub place: u32,
+    /// See [`crate::Step`].
+    pub layer: u32,
+    /// See [`crate::Step`].
+    pub expected_ms: u64,
     /// The most attempts in all.
     pub attempts_allowed: u32,
+    /// Whose answer it waits for and what is asked, where that is all it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Box<(String, String)>>,
     /// Whether a later plan no longer has this step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dropped: bool,
     /// Where it is.
     pub state: StepState,
@@ -43,7 +53,10 @@ impl StepOutline {
             name: record.step.name.clone(),
             verb: record.step.verb.clone(),
             place,
+            layer: record.step.layer,
+            expected_ms: record.step.expected_ms,
             attempts_allowed: record.step.retry.attempts,
+            asks: asked(record),
             dropped: record.dropped,
             state: record.state,
             attempts: record.attempts,
@@ -74,15 +87,51 @@ impl StepOutline {
     }
 }
 
+/// Whom a step asks what.
+fn asked(record: &StepRecord) -> Option<Box<(String, String)>> {
+    if record.step.verb != WAIT {
+        return None;
+    }
+    let wait = Wait::deserialize(&record.step.input).ok()?;
+    Some(Box::new((wait.from, wait.what)))
+}
+
 /// A job as far as its progress goes, in which single steps and what they need are found without
 /// looking at the others.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct JobOutline {
     summary: JobSummary,
     /// In the plan's order.
     steps: Vec<StepOutline>,
     /// Places of steps, ordered by the steps' names.
     by_name: Vec<u32>,
+}
+
+/// An outline as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    summary: JobSummary,
+    steps: Vec<StepOutline>,
+}
+
+impl From<JobOutline> for Written {
+    fn from(outline: JobOutline) -> Self {
+        let JobOutline { summary, steps, .. } = outline;
+        Written { summary, steps }
+    }
+}
+
+impl From<Written> for JobOutline {
+    fn from(Written { summary, steps }: Written) -> Self {
+        let mut by_name: Vec<u32> = (0..).zip(&steps).map(|(place, _)| place).collect();
+        by_name.sort_unstable_by_key(|place| steps.get(*place as usize).map(|step| &step.name));
+        JobOutline {
+            summary,
+            steps,
+            by_name,
+        }
+    }
 }
 
 impl JobOutline {
@@ -135,18 +184,22 @@ impl JobOutline {
         step.needs.iter().filter_map(|place| self.at(*place))
     }
 
-    /// Takes in what changed; steps that it does not have are passed over.
-    pub(crate) fn take(&mut self, summary: JobSummary, changes: Vec<StepChange>) {
+    /// Takes in what changed; steps that it does not have are passed over. The places of the others.
+    pub fn take(&mut self, summary: JobSummary, changes: Vec<StepChange>) -> Vec<usize> {
         self.summary = summary;
+        let mut changed = Vec::with_capacity(changes.len());
         for StepChange { name, status } in changes {
             let found = self
                 .by_name
                 .binary_search_by(|place| self.name_at(*place).cmp(&name));
             let step = found.ok().and_then(|at| self.by_name.get(at).copied());
-            if let Some(step) = step.and_then(|place| self.steps.get_mut(place as usize)) {
+            let place = step.map(|place| place as usize);
+            if let Some((place, step)) = place.and_then(|at| Some((at, self.steps.get_mut(at)?))) {
                 step.take(status);
+                changed.push(place);
             }
         }
+        changed
     }
 
     fn at(&self, place: u32) -> Option<&StepOutline> {
@@ -189,6 +242,8 @@ mod tests {
                 outline.take(job.summary.clone(), vec![StepChange { name, status }]);
             }
             prop_assert_eq!(&outline, &JobOutline::of(&job));
+            let written = serde_json::to_string(&outline).unwrap();
+            prop_assert_eq!(&outline, &serde_json::from_str(&written).unwrap());
             for record in &job.steps {
                 let named = outline.named(&record.step.name);
                 let found = named.filter(|found| found.name == record.step.name);

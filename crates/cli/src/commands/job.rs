@@ -1,9 +1,6 @@
 //! `wright job …`
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -11,7 +8,8 @@ use serde::Serialize;
 use wright_server::api::{Reason, StepAnswer};
 use wright_site::Label;
 use wright_workflow::{
-    Decision, JobDelta, JobId, JobState, JobSummary, JobView, StepRecord, StepState, Verdict,
+    Decision, JobId, JobOutline, JobState, JobSummary, JobView, Progress, StepRecord, StepState,
+    Verdict,
 };
 
 use super::Context;
@@ -20,7 +18,6 @@ use crate::{
     failure::Failure,
     output,
     progress::Screen,
-    progress::describe,
 };
 
 /// Does it.
@@ -54,7 +51,7 @@ pub async fn run(context: Context, mut command: JobCommand) -> Result<(), Failur
         JobCommand::Watch { job } => {
             let job = watch(&context, &job).await?;
             if context.format != Format::Table {
-                output::print(context.format, &job.summary, |_| String::new())?;
+                output::print(context.format, job.summary(), |_| String::new())?;
             }
             judge(&job)
         }
@@ -145,7 +142,9 @@ async fn named(context: &Context, job: &str, told: String) -> Result<String, Fai
         let names: Vec<String> = fitting.map(|record| record.step.name.clone()).collect();
         names
     };
-    let exact = names(&|record| record.step.name == told || describe(record) == told);
+    let exact = names(&|record| {
+        record.step.name == told || Label::of(&record.step.name).to_string() == told
+    });
     let mut found = match exact.as_slice() {
         [] => names(&|record| !record.dropped && record.step.name.starts_with(&told)),
         _ => exact,
@@ -187,8 +186,8 @@ fn state(job: &JobSummary) -> String {
 }
 
 /// Success, or the job's one cause.
-pub fn judge(job: &JobView) -> Result<(), Failure> {
-    let summary = &job.summary;
+pub fn judge(job: &JobOutline) -> Result<(), Failure> {
+    let summary = job.summary();
     if summary.state == JobState::Succeeded {
         return Ok(());
     }
@@ -199,14 +198,14 @@ pub fn judge(job: &JobView) -> Result<(), Failure> {
         summary.cause
     );
     let failed = job
-        .steps
+        .steps()
         .iter()
-        .find(|record| matches!(record.state, StepState::Failed | StepState::Stuck));
+        .find(|step| matches!(step.state, StepState::Failed | StepState::Stuck));
     let evidence = failed.or_else(|| {
-        let undone = job.steps.iter().filter(|record| record.error.is_some());
-        undone.min_by_key(|record| record.ended_at)
+        let undone = job.steps().iter().filter(|step| step.error.is_some());
+        undone.min_by_key(|step| step.ended_at)
     });
-    if let Some(error) = evidence.and_then(|record| record.error.as_ref()) {
+    if let Some(error) = evidence.and_then(|step| step.error.as_ref()) {
         for line in &error.evidence {
             message.push_str(&format!("\n  | {line}"));
         }
@@ -217,9 +216,9 @@ pub fn judge(job: &JobView) -> Result<(), Failure> {
 
 /// Follows a job to its end, over lost links and restarted servers. Ctrl-C ends the looking on, not
 /// the job.
-pub async fn watch(context: &Context, id: &str) -> Result<JobView, Failure> {
+pub async fn watch(context: &Context, id: &str) -> Result<JobOutline, Failure> {
     let mut screen = Screen::new();
-    let mut job = Followed::default();
+    let mut job = None;
     let mut patience = 0;
     loop {
         let followed = tokio::select! {
@@ -232,7 +231,8 @@ pub async fn watch(context: &Context, id: &str) -> Result<JobView, Failure> {
         };
         match followed {
             Ok(job) => {
-                screen.draw(&job, job.summary.ended_at.unwrap_or_else(Timestamp::now));
+                let ended = job.summary().ended_at;
+                screen.draw(&job, ended.unwrap_or_else(Timestamp::now));
                 return Ok(job);
             }
             Err(failure) if failure.is_unreachable() && patience < 240 => {
@@ -252,14 +252,16 @@ const FRAME: Duration = Duration::from_millis(100);
 /// What drawing may take of all time: one part in so many.
 const SHARE: u32 = 10;
 
+/// Follows a job as far as the link holds; what is known of it stays in `known`.
 async fn follow(
     context: &Context,
     id: &str,
-    followed: &mut Followed,
+    known: &mut Option<JobOutline>,
     screen: &mut Screen,
     patience: &mut u32,
-) -> Result<JobView, Failure> {
-    let mut news = context.client.events(&format!("/jobs/{id}/watch")).await?;
+) -> Result<JobOutline, Failure> {
+    let path = format!("/jobs/{id}/watch?outline=true");
+    let mut news = context.client.events(&path).await?;
     let mut tick = tokio::time::interval(FRAME);
     loop {
         tokio::select! {
@@ -269,9 +271,9 @@ async fn follow(
                 };
                 *patience = 0;
                 let event = serde_json::from_str(&event?).map_err(|error| Failure::failed(error.to_string()))?;
-                let changed = followed.take(event);
-                let Some(job) = &followed.job else { continue };
-                if job.summary.state.is_final() {
+                let changed = take(known, event);
+                let Some(job) = known else { continue };
+                if job.summary().state.is_final() {
                     return Ok(job.clone());
                 }
                 if !screen.is_live() {
@@ -279,7 +281,7 @@ async fn follow(
                 }
             }
             _ = tick.tick(), if screen.is_live() => {
-                if let Some(job) = &followed.job {
+                if let Some(job) = known {
                     let begun = Instant::now();
                     screen.draw(job, Timestamp::now());
                     // A frame of a large job takes long; what is new must be read meanwhile.
@@ -290,46 +292,16 @@ async fn follow(
     }
 }
 
-/// A job as it was told last.
-#[derive(Default)]
-struct Followed {
-    job: Option<JobView>,
-    /// The places of its steps, by name.
-    places: HashMap<String, usize>,
-}
-
-impl Followed {
-    /// Takes in what is new; the places of the steps that changed.
-    fn take(&mut self, news: JobDelta) -> Vec<usize> {
-        match news {
-            JobDelta::Whole(whole) => {
-                let names = whole.steps.iter().map(|record| record.step.name.clone());
-                self.places = names
-                    .enumerate()
-                    .map(|(place, name)| (name, place))
-                    .collect();
-                let all = (0..whole.steps.len()).collect();
-                self.job = Some(*whole);
-                all
-            }
-            JobDelta::Changed { summary, steps } => {
-                let Some(job) = &mut self.job else {
-                    return Vec::new();
-                };
-                job.summary = *summary;
-                let mut changed = Vec::with_capacity(steps.len());
-                for change in steps {
-                    let place = self.places.get(&change.name).copied();
-                    if let Some((place, record)) =
-                        place.and_then(|place| Some((place, job.steps.get_mut(place)?)))
-                    {
-                        change.status.apply(record);
-                        changed.push(place);
-                    }
-                }
-                changed
-            }
+/// Takes in what is new of a job; the places of the steps that changed.
+fn take(known: &mut Option<JobOutline>, news: Progress) -> Vec<usize> {
+    match (news, known) {
+        (Progress::Whole(whole), known) => {
+            let all = (0..whole.steps().len()).collect();
+            *known = Some(*whole);
+            all
         }
+        (Progress::Changed { summary, steps }, Some(job)) => job.take(*summary, steps),
+        (Progress::Changed { .. }, None) => Vec::new(),
     }
 }
 
@@ -417,7 +389,7 @@ fn graph(job: &JobView) -> String {
         };
         [
             record.step.layer.to_string(),
-            describe(record),
+            Label::of(&record.step.name).to_string(),
             format!("{state}{dropped}"),
             record.attempts.to_string(),
             took,

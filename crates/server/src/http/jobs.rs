@@ -2,10 +2,11 @@
 
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     response::{IntoResponse as _, Response},
 };
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
+use serde::Deserialize;
 use wright_inventory::Event;
 use wright_workflow::{JobError, JobFilter, JobId, JobSummary, JobView, Verdict};
 
@@ -41,14 +42,32 @@ pub async fn show(State(rooms): Shared, Path(job): Path<JobId>) -> Result<Json<J
     Ok(Json(rooms.engine.show(job).await?))
 }
 
-/// A job as it is, then every change until it has ended.
-#[utoipa::path(get, path = "/jobs/{job}/watch", params(("job" = String, Path)), responses((status = 200, description = "Server-sent events.", content_type = "text/event-stream")))]
-pub async fn watch(State(rooms): Shared, Path(job): Path<JobId>) -> Result<Response, Refusal> {
+/// How a job is to be told.
+#[derive(Debug, Deserialize)]
+pub struct Telling {
+    #[serde(default)]
+    outline: bool,
+}
+
+/// A job as it is, then every change until it has ended; with `outline=true` without what its steps are made of.
+#[utoipa::path(get, path = "/jobs/{job}/watch", params(("job" = String, Path), ("outline" = Option<bool>, Query)), responses((status = 200, description = "Server-sent events.", content_type = "text/event-stream")))]
+pub async fn watch(
+    State(rooms): Shared,
+    Path(job): Path<JobId>,
+    Query(telling): Query<Telling>,
+) -> Result<Response, Refusal> {
+    if telling.outline {
+        let news = rooms.engine.progress(job).await?;
+        return Ok(events(Box::pin(until_wrong(news))).into_response());
+    }
     let news = rooms.engine.watch(job).await?.into_stream();
-    let news = news
-        .take_while(|delta| std::future::ready(delta.is_ok()))
-        .filter_map(async |delta| delta.ok());
-    Ok(events(Box::pin(news)).into_response())
+    Ok(events(Box::pin(until_wrong(news))).into_response())
+}
+
+/// News as long as there are some: a client asks again where they end before the job.
+fn until_wrong<T>(news: impl Stream<Item = Result<T, JobError>>) -> impl Stream<Item = T> {
+    news.take_while(|news| std::future::ready(news.is_ok()))
+        .filter_map(async |news| news.ok())
 }
 
 /// Try the failed steps of a job again, or one of them while the job runs.
