@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold on main.
 
-use crate::{Result, demo, packages, run, soak};
+use crate::{Result, debian, demo, packages, run, soak};
 
 /// Runs it all, the quick checks first.
 pub async fn test(only: Option<&str>) -> Result {
@@ -29,6 +29,13 @@ pub async fn test(only: Option<&str>) -> Result {
     .await?;
     docs().await?;
     packages::prepare().await?;
+    // The OpenID provider of the tests runs on it, and may come from elsewhere than Debian.
+    if run::output(run::command("npm", ["--version"]))
+        .await
+        .is_err()
+    {
+        debian::ensure_any(&[&["nodejs"], &["npm"]]).await?;
+    }
     // Not as a release: most of the time would go into building what is tested for a minute.
     run::cargo(&["test", "--workspace", "--exclude", "wright-e2e"]).await?;
     run::cargo(&end_to_end).await?;

@@ -35,7 +35,7 @@ pub use identity::{Identity, Scope};
 pub use password::{PasswordError, Passwords};
 pub use policy::{Fault, Policy, Sources};
 pub use reach::Reach;
-pub use role::{Binding, Role, Rule, Team, User};
+pub use role::{Binding, Exceeded, Quota, Role, Rule, Team, User};
 pub use shipped::{ADMINISTRATOR, shipped_roles};
 pub use target::Target;
 pub use throttle::Throttle;

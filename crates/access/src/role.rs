@@ -63,6 +63,49 @@ pub struct Team {
     pub members: Vec<String>,
 }
 
+/// How many resources of a kind a team may own: the body of a resource of the kind `quota`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// The team.
+    pub team: String,
+    /// The kind.
+    pub kind: String,
+    /// So many.
+    pub limit: u64,
+}
+
+impl Quota {
+    /// Whether so many may be owned after a write. Who has too many already may have fewer.
+    ///
+    /// # Errors
+    /// What is used, and what is allowed.
+    pub fn allows(&self, before: u64, after: u64) -> Result<(), Exceeded> {
+        if after <= self.limit || after <= before {
+            return Ok(());
+        }
+        Err(Exceeded {
+            quota: self.clone(),
+            before,
+            after,
+        })
+    }
+}
+
+/// A team would own more than it may.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "team {} has {before} of the {} resources of the kind {} that it may have; with this it would have {after}",
+    quota.team, quota.limit, quota.kind
+)]
+pub struct Exceeded {
+    /// What is allowed.
+    pub quota: Quota,
+    /// How many there are.
+    pub before: u64,
+    /// How many there would be.
+    pub after: u64,
+}
+
 /// A person: the body of a resource of the kind `user`. What proves who he is is kept elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -76,4 +119,7 @@ pub struct User {
     /// Whether he is shut out, with every token he made.
     #[serde(default)]
     pub disabled: bool,
+    /// Who he is to an identity provider: `ISSUER#SUBJECT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }

@@ -161,7 +161,7 @@ pub enum Command {
     History { kind: Name, name: String },
     /// Show who you are, with a password; asks for it.
     #[command(
-        after_help = "Examples:\n  wright login ada\n  wright login ada --server https://10.0.0.1:7400 --ca ca.pem --data ~/.wright"
+        after_help = "Examples:\n  wright login ada\n  wright login --oidc\n  wright login ada --server https://10.0.0.1:7400 --ca ca.pem --data ~/.wright"
     )]
     Login(LoginArgs),
     /// End the session of `wright login`.

@@ -19,6 +19,7 @@ mod http;
 mod installation;
 mod library;
 mod members;
+mod oidc;
 mod records;
 mod rights;
 mod routing;

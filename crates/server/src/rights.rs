@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wright_access::{
-    Act, Audit, Caller, Decision, Passwords, Policy, Sources, Target, Throttle, TokenError,
+    Act, Audit, Caller, Decision, Passwords, Policy, Quota, Sources, Target, Throttle, TokenError,
     TokenRecord, Tokens, allows,
 };
 use wright_inventory::{Inventory, InventoryError, Resource};
@@ -22,7 +22,7 @@ use wright_workflow::{Engine, JobError, JobId};
 use crate::{PAUSE, records::kind};
 
 /// The kinds that rights are made of.
-pub const SOURCES: [&str; 5] = ["role", "binding", "team", "user", kind::SITE];
+pub const SOURCES: [&str; 6] = ["role", "binding", "team", "user", "quota", kind::SITE];
 
 /// What rights are at a moment.
 #[derive(Debug, Default)]
@@ -30,6 +30,7 @@ struct Snapshot {
     policy: Policy,
     /// Which team owns which site.
     sites: BTreeMap<String, String>,
+    quotas: Vec<Quota>,
 }
 
 /// Who may do what here.
@@ -45,6 +46,10 @@ pub struct Rights {
     engine: Engine,
     snapshot: watch::Sender<Arc<Snapshot>>,
     throttle: Mutex<Throttle>,
+    /// Held while the rights are read, so that older ones never take the place of newer ones.
+    reading: tokio::sync::Mutex<()>,
+    /// Held by who counts what a team owns until he has written.
+    counting: tokio::sync::Mutex<()>,
 }
 
 /// Somebody who has shown who he is.
@@ -124,6 +129,8 @@ impl Rights {
             engine,
             snapshot: watch::Sender::default(),
             throttle: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
         };
         rights.reload().await?;
         Ok(rights)
@@ -162,7 +169,9 @@ impl Rights {
     /// # Errors
     /// Where the store fails; the rights stay as they were.
     pub async fn reload(&self) -> Result<(), InventoryError> {
+        let _one = self.reading.lock().await;
         let bindings = self.sources("binding").await?;
+        let quotas = self.sources("quota").await?;
         let sources = Sources {
             roles: self.sources("role").await?.into_iter().collect(),
             bindings: bindings.into_iter().map(|(_, binding)| binding).collect(),
@@ -179,8 +188,11 @@ impl Rights {
         for fault in faults {
             tracing::warn!(%fault, "a rule grants nothing");
         }
-        self.snapshot
-            .send_replace(Arc::new(Snapshot { policy, sites }));
+        self.snapshot.send_replace(Arc::new(Snapshot {
+            policy,
+            sites,
+            quotas: quotas.into_iter().map(|(_, quota)| quota).collect(),
+        }));
         Ok(())
     }
 
@@ -240,6 +252,19 @@ impl Rights {
     /// Whether there is a role of this name.
     pub fn has_role(&self, role: &str) -> bool {
         self.now().policy.has_role(role)
+    }
+
+    /// How many resources of a kind which team may own.
+    pub fn quotas(&self, kind: &str) -> Vec<Quota> {
+        let now = self.now();
+        let of_kind = now.quotas.iter().filter(|quota| quota.kind == kind);
+        of_kind.cloned().collect()
+    }
+
+    /// A turn to count what teams own and to write. On other servers somebody may do so at the same
+    /// time.
+    pub async fn turn_to_count(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.counting.lock().await
     }
 
     /// Who has failed to show who he is, and how often. Held for a few instructions.

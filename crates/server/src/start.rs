@@ -24,6 +24,7 @@ use crate::{
     installation::{Installation, ServerId},
     library::Library,
     members::{self, Member, Membership, Planning, Roster},
+    oidc::Oidc,
     records,
     rights::Rights,
     routing,
@@ -250,6 +251,8 @@ async fn rooms(
     let rooms = Rooms {
         store: store.clone(),
         rights: Arc::new(rights),
+        oidc: Oidc::default(),
+        url: settings.api_url(),
         inventory,
         catalog,
         feed,

@@ -10,7 +10,14 @@ use wright_model::Name;
 #[derive(Debug, Args)]
 pub struct LoginArgs {
     /// The user; asked for where it is not said.
+    #[arg(conflicts_with = "oidc")]
     pub user: Option<String>,
+    /// Through the identity provider, in a browser on this machine.
+    #[arg(long)]
+    pub oidc: bool,
+    /// Which identity provider, where there are several.
+    #[arg(long, requires = "oidc")]
+    pub provider: Option<Name>,
     /// Another server than that of client.json: `https://HOST:PORT`.
     #[arg(long, requires = "ca")]
     pub server: Option<String>,

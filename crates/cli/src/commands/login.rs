@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wright_server::api::{Can, ClientContext, Login, Session, WhoAmI};
 
-use super::Context;
+use super::{Context, loopback};
 use crate::{
     args::{CanArgs, Format, LoginArgs},
     client::Client,
@@ -41,16 +41,21 @@ pub async fn login(data: &Path, login: LoginArgs) -> Result<(), Failure> {
         },
         _ => Client::context(data)?,
     };
-    let user = match login.user {
-        Some(user) => user,
-        None => {
-            eprint!("user: ");
-            line()?
+    let client = Client::new(context.clone())?;
+    let session: Session = match login.oidc {
+        true => loopback::login(&client, login.provider).await?,
+        false => {
+            let user = match login.user {
+                Some(user) => user,
+                None => {
+                    eprint!("user: ");
+                    line()?
+                }
+            };
+            let password = secret("password")?;
+            client.post("/login", &Login { user, password }).await?
         }
     };
-    let password = secret("password")?;
-    let client = Client::new(context.clone())?;
-    let session: Session = client.post("/login", &Login { user, password }).await?;
     let text = format!(
         "logged in as {} until {:.0}",
         session.user, session.expires_at

@@ -7,6 +7,7 @@ mod instance;
 mod inventory;
 mod job;
 mod login;
+mod loopback;
 mod package;
 mod query;
 mod roles;

@@ -9,9 +9,9 @@ macro_rules! shipped {
 }
 
 /// The kinds that ship with the platform.
-const FILES: [(&str, &str); 22] = shipped! {
-    "address" "app" "binding" "contract" "device" "host" "instance" "interface" "kind" "model"
-    "network" "package" "prefix" "rack" "role" "room" "service" "site" "supplier" "team" "user"
+const FILES: [(&str, &str); 24] = shipped! {
+    "address" "app" "binding" "contract" "device" "host" "identity-provider" "instance" "interface" "kind" "model"
+    "network" "package" "prefix" "quota" "rack" "role" "room" "service" "site" "supplier" "team" "user"
     "webhook"
 };
 

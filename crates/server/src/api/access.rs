@@ -30,6 +30,37 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
+/// `POST /login/oidc`: to log in through an identity provider.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoginThrough {
+    /// Its name; not needed where there is one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Where it sends the browser: an address of the caller's machine, `http://127.0.0.1:PORT/…`, or of
+    /// this server.
+    pub redirect: String,
+}
+
+/// The answer to `POST /login/oidc`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct LoginBegun {
+    /// Where the browser goes.
+    pub url: String,
+    /// What it comes back with, beside a code.
+    pub state: String,
+}
+
+/// `POST /login/oidc/back`: what the browser came back with.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoginBack {
+    /// From [`LoginBegun`].
+    pub state: String,
+    /// From the provider.
+    pub code: String,
+}
+
 /// `GET /whoami`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

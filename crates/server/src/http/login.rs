@@ -97,7 +97,7 @@ fn boxed(error: impl Into<Refusal>) -> Box<Response> {
     Box::new(error.into().into_response())
 }
 
-fn too_often(wait: Duration) -> Response {
+pub(super) fn too_often(wait: Duration) -> Response {
     let seconds = wait.as_secs().max(1);
     let detail = format!("too many attempts failed; try again in {seconds} s");
     let mut response = Refusal::new(429, "throttled", "too often", detail).into_response();

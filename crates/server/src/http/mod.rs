@@ -12,6 +12,7 @@ mod instances;
 mod inventory;
 mod jobs;
 mod login;
+mod oidc;
 mod packages;
 mod query;
 mod sites;
@@ -45,6 +46,7 @@ use crate::{
     api::Health,
     control::Control,
     library::Library,
+    oidc::Oidc,
     records::{self, kind},
     rights::{Known, Rights},
     shelf::Shelf,
@@ -61,6 +63,10 @@ pub struct Rooms {
     pub store: SharedStore,
     /// Who may do what.
     pub rights: Arc<Rights>,
+    /// Logins through identity providers.
+    pub oidc: Oidc,
+    /// Where clients reach this server.
+    pub url: String,
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// All resources in memory.
@@ -89,7 +95,7 @@ type Shared = State<Arc<Rooms>>;
     servers((url = "/api/v1")),
     paths(
         login::login, login::logout, login::whoami, login::can,
-        tokens::list, tokens::add, tokens::revoke, users::add, users::change, users::password, audit::list,
+        oidc::begin, oidc::back, tokens::list, tokens::add, tokens::revoke, users::add, users::change, users::password, audit::list,
         health, sites::plan, sites::up, sites::list, sites::status, sites::down, sites::causes, sites::explain, sites::report,
         jobs::list, jobs::show, jobs::watch, jobs::retry, jobs::cancel,
         jobs::pause, jobs::resume, jobs::skip, jobs::answer,
@@ -109,6 +115,8 @@ struct Document;
 pub fn router(rooms: Arc<Rooms>) -> Router {
     let api = Router::new()
         .route("/login", post(login::login))
+        .route("/login/oidc", post(oidc::begin))
+        .route("/login/oidc/back", post(oidc::back))
         .route("/logout", post(login::logout))
         .route("/whoami", get(login::whoami))
         .route("/can", get(login::can))

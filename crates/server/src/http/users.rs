@@ -49,6 +49,7 @@ pub async fn add(State(rooms): Shared, Json(new): Json<NewUser>) -> Result<Respo
         full_name: new.full_name,
         email: new.email,
         disabled: false,
+        identity: None,
     };
     let put = Put::new(USER, &name, &user).map_err(|error| match error {
         InventoryError::BadName(_) => Refusal::new(422, "name", "not a name", error.to_string()),

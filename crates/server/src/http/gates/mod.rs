@@ -8,7 +8,7 @@ mod reveal;
 mod stream;
 mod table;
 #[cfg(test)]
-pub(super) mod tests;
+pub mod tests;
 
 pub use note::Deed;
 pub use pass::{Peer, pass, require};
@@ -54,6 +54,8 @@ pub enum Answer {
     Item(Shape),
     /// A list of them.
     List(Shape),
+    /// A list of them under this field.
+    Within(&'static str, Shape),
     /// Server-sent events, each one of these.
     Stream(Shape),
 }
@@ -63,6 +65,8 @@ pub enum Answer {
 pub enum Shape {
     /// A resource: its kind, name, labels and body.
     Resource,
+    /// What a write did to a resource: the resource is under `resource`.
+    Outcome,
     /// What a resource was; kind and name are the path's.
     Past,
     /// A change of a resource: kind, name, before and after.

@@ -84,6 +84,11 @@ impl Eyes {
                 }
             }
             Answer::List(shape) => self.show_list(shape, &mut value).await?,
+            Answer::Within(field, shape) => {
+                if let Some(list) = value.get_mut(field) {
+                    self.show_list(shape, list).await?;
+                }
+            }
             Answer::Open | Answer::Stream(_) => {}
         }
         // Nothing left of what was named is nothing there.
@@ -141,6 +146,17 @@ impl Eyes {
             Shape::Resource => {
                 let subject = self.rights.of_value(&text("/kind"), &text("/name"), item);
                 Ok(self.cut_state(&subject, item))
+            }
+            Shape::Outcome => {
+                let Some(resource) = item.get_mut("resource") else {
+                    return Ok(Seen::Nothing);
+                };
+                let [kind, name] = ["kind", "name"].map(|part| {
+                    let found = resource.get(part).and_then(Value::as_str);
+                    found.unwrap_or_default().to_owned()
+                });
+                let subject = self.rights.of_value(&kind, &name, resource);
+                Ok(self.cut_state(&subject, resource))
             }
             Shape::Past if item.get("body").is_none_or(Value::is_null) => Ok(Seen::Whole),
             Shape::Past => {
@@ -215,11 +231,15 @@ impl Eyes {
     /// fields below `labels`.
     fn cut_state(&self, subject: &Subject, state: &mut Value) -> Seen {
         let seen = self.cut(subject, state.get_mut("body"));
-        if seen == Seen::Part
-            && let Some(Value::Object(labels)) = state.get_mut("labels")
-        {
+        if seen == Seen::Part {
             let fields = self.caller.fields(Act::Read, &subject.target());
-            labels.retain(|label, _| fields.cover(&format!("labels.{label}")));
+            if let Some(Value::Object(labels)) = state.get_mut("labels") {
+                labels.retain(|label, _| fields.cover(&format!("labels.{label}")));
+            }
+            // Who owns a field tells that it is there: `field`, `field/key` or `labels:key`.
+            if let Some(Value::Object(owners)) = state.get_mut("owners") {
+                owners.retain(|field, _| fields.cover(&field.replace(['/', ':'], ".")));
+            }
         }
         seen
     }

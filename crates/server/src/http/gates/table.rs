@@ -1,7 +1,7 @@
 use wright_access::Act::{self, Administer, Approve, Operate, Read, SeeSecrets, Write};
 
 use super::{
-    Answer::{self, Item, List, Open, Stream},
+    Answer::{self, Item, List, Open, Stream, Within},
     Endpoint,
     Gate::{self, Anybody, Known, Needs, NeedsWhole},
     On::{All, Instance, One, Resource, Some as Any},
@@ -55,6 +55,8 @@ const EXPLANATION: &[&str] = &["instance", "job", "host", "package"];
 /// What each endpoint needs, and what its answer is made of.
 pub const TABLE: &[Endpoint] = &[
     change("POST", "/login", Administer, Anybody, Open),
+    change("POST", "/login/oidc", Write, Anybody, Open),
+    change("POST", "/login/oidc/back", Write, Anybody, Open),
     change("POST", "/logout", Administer, Known, Open),
     get("/whoami", Known, Open),
     get("/can", Known, Open),
@@ -184,7 +186,13 @@ pub const TABLE: &[Endpoint] = &[
     get("/kinds/{kind}", Known, Open),
     get("/kinds/{kind}/schema", Known, Open),
     // Who writes is decided on what a resource is and on what it would be: by the handlers.
-    change("POST", "/transactions", Write, Known, Open),
+    change(
+        "POST",
+        "/transactions",
+        Write,
+        Known,
+        Within("outcomes", Shape::Outcome),
+    ),
     get("/resources/{kind}", Known, List(Shape::Resource)),
     change(
         "POST",
@@ -207,7 +215,13 @@ pub const TABLE: &[Endpoint] = &[
         Known,
         Item(Shape::Resource),
     ),
-    change("DELETE", "/resources/{kind}/{name}", Write, Known, Open),
+    change(
+        "DELETE",
+        "/resources/{kind}/{name}",
+        Write,
+        Known,
+        Within("outcomes", Shape::Outcome),
+    ),
     change(
         "POST",
         "/resources/{kind}/{name}/restore",
@@ -215,8 +229,10 @@ pub const TABLE: &[Endpoint] = &[
         Needs(Read, Resource),
         Item(Shape::Resource),
     ),
-    get(
+    change(
+        "GET",
         "/resources/{kind}/{name}/secrets/{field}",
+        SeeSecrets,
         Needs(SeeSecrets, Resource),
         Open,
     ),

@@ -2,6 +2,7 @@
 
 mod happened;
 mod kinds;
+mod quota;
 mod refused;
 mod rights;
 #[cfg(test)]

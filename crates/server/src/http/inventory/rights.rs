@@ -4,7 +4,7 @@
 use wright_access::{Act, Decision, allows};
 use wright_inventory::{Action, Author, Change, Outcome, Refused, Resource, Write, Written};
 
-use super::refused::discreet;
+use super::{quota, refused::discreet};
 use crate::{
     http::{Rooms, answer::Refusal, gates},
     rights::Known,
@@ -27,8 +27,13 @@ pub(super) async fn write(
         false => Refusal::from(discreet(refused)),
     };
     let may_all = |kind: &str| known.caller.may_all(Act::Write, kind);
+    let quotas = quota::concerning(rooms, &writes);
+    let _turn = match quotas.is_empty() {
+        true => None,
+        false => Some(rooms.rights.turn_to_count().await),
+    };
     let simple = |write: &Write| may_all(&write.kind) && write.change != Change::Delete;
-    if writes.iter().all(simple) {
+    if quotas.is_empty() && writes.iter().all(simple) {
         let done = match dry {
             true => inventory.preview(&writes, author).await,
             false => inventory.write(&writes, author).await,
@@ -64,6 +69,7 @@ pub(super) async fn write(
                 decide(rooms, known, outcome).await?;
             }
         }
+        quota::check(rooms, &quotas, &told).await?;
         if dry {
             return Ok(told);
         }

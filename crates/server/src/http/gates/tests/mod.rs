@@ -1,6 +1,6 @@
 //! Every endpoint has its line, and shows nobody more than he may see.
 
-pub(in crate::http) mod bed;
+pub mod bed;
 mod endpoints;
 mod people;
 mod queries;

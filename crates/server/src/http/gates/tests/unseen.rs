@@ -12,7 +12,7 @@ use wright_workflow::{JobId, JobSpec};
 use super::{bed::Bed, endpoints::operations};
 
 /// Callers of the generated test. More with `WRIGHT_CALLERS`.
-const CALLERS: u64 = 25;
+const CALLERS: u64 = 12;
 
 /// Something planted: what it is, and its markers, each with the field it is in.
 struct Planted {
@@ -40,7 +40,7 @@ impl Planted {
 
 fn spec(site: &str, name: &str, marker: &str) -> Value {
     json!({
-        "id": format!("{site}/{name}"), "app": "web", "host": "hweb",
+        "id": format!("{site}/{name}"), "app": "web", "host": "nowhere",
         "package": { "name": "web", "version": "1.0.0", "digest": "0".repeat(64) },
         "address": "127.0.0.1", "ports": {}, "limits": { "cpu": 0.5, "memory": "64MiB" },
         "files": [], "env": { "KEY": marker }, "store": false,
@@ -334,8 +334,13 @@ async fn no_answer_holds_what_its_caller_may_not_see() {
             .filter(|(_, path)| path != "/logout");
         for (method, template) in all_others {
             for path in paths(&template, &planted) {
+                // Nobody changes what was planted.
+                let asked = match method != "GET" && path.starts_with("/resources/") {
+                    true => format!("{path}?dry_run=true"),
+                    false => path.clone(),
+                };
                 for body in bodies(&method, &path) {
-                    let answer = bed.ask(&token, &method, &path, body).await;
+                    let answer = bed.ask(&token, &method, &asked, body).await;
                     assert!(
                         answer.status.as_u16() < 500 || answer.status == 503,
                         "{method} {path}: {answer:?}"
