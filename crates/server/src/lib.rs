@@ -10,6 +10,7 @@
 //!   was doing goes on when it is started again, or at once on another server.
 
 mod absent;
+mod apart;
 pub mod api;
 mod control;
 mod development;

@@ -17,6 +17,7 @@ use wright_workflow::Engine;
 
 use crate::{
     ServerError, Settings,
+    apart::{Ended, apart},
     control::{Control, Drafts},
     development, doing,
     duties::Duties,
@@ -38,6 +39,8 @@ const SHARED_LEASE: u32 = 3;
 /// The same of a server by itself, which nobody waits for: a disk that is slow for a while does not
 /// end its term.
 const OWN_LEASE: u32 = 15;
+/// Threads that answer requests.
+const API_THREADS: usize = 2;
 
 /// The rooms of a running server.
 pub struct Server {
@@ -156,13 +159,8 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
         let work = |term| duties.clone().fulfil(term);
         membership.run(work, terms, ends).await;
     });
-    tasks.spawn(serve_api(
-        api,
-        &authority,
-        settings,
-        rooms.clone(),
-        shutdown.clone(),
-    )?);
+    let ended = serve_api(api, &authority, settings, rooms.clone(), shutdown.clone())?;
+    tasks.spawn(ended.wait());
     let client = http::auth::ClientFile {
         tokens: rooms.rights.tokens.clone(),
         data: data.clone(),
@@ -298,7 +296,7 @@ fn serve_api(
     settings: &Settings,
     rooms: Arc<Rooms>,
     shutdown: CancellationToken,
-) -> Result<impl Future<Output = ()> + Send + use<>, ServerError> {
+) -> Result<Ended, ServerError> {
     let mut names = vec!["localhost".to_owned()];
     let mut addresses = vec![settings.api.ip()];
     let host = settings.advertised_host();
@@ -310,10 +308,17 @@ fn serve_api(
         .issue_server(&names, &addresses)
         .map_err(doing("issuing the API's certificate"))?;
     let tls = http::tls::config(&identity).map_err(doing("preparing TLS"))?;
-    Ok(http::tls::serve(
-        listener,
-        Arc::new(tls),
-        http::router(rooms),
-        shutdown,
-    ))
+    let listener = listener
+        .into_std()
+        .map_err(doing("handing the API's port over"))?;
+    let serve = move || async move {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let router = http::router(rooms);
+                http::tls::serve(listener, Arc::new(tls), router, shutdown).await;
+            }
+            Err(error) => tracing::error!(%error, "the API cannot be served"),
+        }
+    };
+    apart("api", API_THREADS, serve).map_err(doing("starting the API's threads"))
 }

@@ -81,9 +81,10 @@ impl LocalStore {
         let (newest, oldest) = schema::revisions(&connection).map_err(|error| failed(&error))?;
         let recent = Arc::new(Recent::new(newest, oldest));
         let commands = write::start(connection, recent.clone()).map_err(|error| failed(&error))?;
+        let readers = Readers::new(file).map_err(|error| failed(&error))?;
         Ok(LocalStore {
             commands,
-            readers: Arc::new(Readers::new(file)),
+            readers: Arc::new(readers),
             recent,
             _lock: lock,
         })

@@ -1,19 +1,22 @@
 //! Reading, beside the writer.
 
 use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
+    thread,
 };
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row, params};
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use super::{engine, schema};
 use crate::{Change, Changes, Entry, LeaseId, MAX_KEY, Page, Range, Revision, StoreError};
 
-/// Connections that read at the same time, and are kept: making one costs more than many reads, and
-/// what waits for processors anyhow may as well wait for its turn.
+/// Threads that read at the same time, each by a connection that is kept: making one costs more than
+/// many reads, and what waits for processors anyhow may as well wait for its turn.
 const KEPT: usize = 4;
 
 const NEWEST: &str = "SELECT key, value, created, modified, version, lease FROM entry
@@ -45,37 +48,63 @@ pub(super) fn bounds(range: &Range) -> (&[u8], &[u8]) {
     (&range.start, end)
 }
 
-/// Connections that read.
+/// Does what comes, until nobody can send any more. What panics answers nothing, which whoever waits
+/// for it notices.
+fn work_off(waiting: &Mutex<mpsc::Receiver<Work>>) {
+    loop {
+        let next = match waiting.lock() {
+            Ok(waiting) => waiting.recv(),
+            Err(_) => return,
+        };
+        match next {
+            Ok(work) => drop(catch_unwind(AssertUnwindSafe(work))),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Connections that read, and the threads that read by them.
 #[derive(Debug)]
 pub(super) struct Readers {
     file: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    turns: Arc<Semaphore>,
+    work: mpsc::Sender<Work>,
 }
+
+type Work = Box<dyn FnOnce() + Send>;
 
 impl Readers {
     /// On this database file.
-    pub fn new(file: PathBuf) -> Self {
-        Readers {
+    ///
+    /// # Errors
+    /// Where there are no threads to be had.
+    pub fn new(file: PathBuf) -> io::Result<Self> {
+        let (work, waiting) = mpsc::channel::<Work>();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..KEPT {
+            let waiting = waiting.clone();
+            let thread = thread::Builder::new().name("store-reader".to_owned());
+            thread.spawn(move || work_off(&waiting))?;
+        }
+        Ok(Readers {
             file,
             idle: Mutex::new(Vec::new()),
-            turns: Arc::new(Semaphore::new(KEPT)),
-        }
+            work,
+        })
     }
 
-    /// Reads on a thread that may wait for the disk, when it is its turn.
+    /// Reads on a thread that may wait for the disk. What waits for one is begun by the thread that
+    /// is free next: were it for the task that asked to begin it, then everybody behind would wait for
+    /// that task's turn at its runtime, too.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.turns.clone().acquire_owned().await.map_err(engine)?;
+        let (answer, answered) = oneshot::channel();
         let readers = self.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            // Held until the read has ended, also where nobody waits for it any more.
-            let _turn = turn;
-            read(&readers)
-        });
-        reading.await.map_err(engine)?
+        let work = Box::new(move || drop(answer.send(read(&readers))));
+        self.work.send(work).map_err(engine)?;
+        answered.await.map_err(engine)?
     }
 
     fn with<T>(
