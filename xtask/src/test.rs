@@ -14,7 +14,7 @@ pub async fn test(only: Option<&str>) -> Result {
         "--test-threads=1",
     ];
     if let Some(only) = only {
-        packages::prepare().await?;
+        prepare().await?;
         return run::cargo(&[&end_to_end[..], &[only]].concat()).await;
     }
     run::cargo(&["fmt", "--all", "--check"]).await?;
@@ -28,7 +28,7 @@ pub async fn test(only: Option<&str>) -> Result {
     ])
     .await?;
     docs().await?;
-    packages::prepare().await?;
+    prepare().await?;
     // The OpenID provider of the tests runs on it, and may come from elsewhere than Debian.
     if run::output(run::command("npm", ["--version"]))
         .await
@@ -41,6 +41,12 @@ pub async fn test(only: Option<&str>) -> Result {
     run::cargo(&end_to_end).await?;
     soak::api::api(soak::api::SHORT).await?;
     demo::demo(true).await
+}
+
+/// What the tests run, and the programs that they ask how the inventory looks to them.
+async fn prepare() -> Result {
+    debian::ensure_any(&[&["ansible-core"], &["prometheus"]]).await?;
+    packages::prepare().await.map(drop)
 }
 
 async fn docs() -> Result {

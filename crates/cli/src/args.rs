@@ -11,7 +11,7 @@ pub use query::QueryArgs;
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use wright_inventory::feed::Position;
+use wright_inventory::{exchange, feed::Position};
 use wright_model::{Name, Operation};
 
 /// Stands up whole sites with one command, and runs them.
@@ -134,9 +134,30 @@ pub enum Command {
     /// Every change of resources from now on, one line each; goes on by itself when the server was
     /// away.
     #[command(
-        after_help = "Examples:\n  wright watch host\n  wright watch host,rack -o json\n  wright watch instance --from 812"
+        after_help = "Examples:\n  wright watch host\n  wright watch host --filter 'host.state == \"lost\"'\n  wright watch host,rack -o json\n  wright watch instance --from 812"
     )]
     Watch(WatchArgs),
+    /// Resources out of a file: what is there is changed to what the file says, the rest is made.
+    #[command(
+        after_help = "Examples:\n  wright import racks.csv --kind rack --dry-run\n  wright import inventory.yaml --why CHG-4711\n  wright import --from netbox netbox-demo-v4.2.sql"
+    )]
+    Import(ImportArgs),
+    /// All resources of a kind, so that importing them again changes nothing.
+    #[command(
+        after_help = "Examples:\n  wright export rack > racks.jsonl\n  wright export rack racks.csv\n  wright export rack --format yaml"
+    )]
+    Export {
+        kind: Name,
+        /// Where to; standard output where there is none.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+        /// csv, yaml or jsonl. Default: by the file's name, else jsonl.
+        #[arg(long)]
+        format: Option<exchange::Format>,
+    },
+    /// The inventory in the words of other programs.
+    #[command(subcommand, after_help = "Example:\n  wright inventory ansible --list")]
+    Inventory(InventoryCommand),
     /// Changes that are posted to others: how far they are, what was given up, doing it again.
     #[command(subcommand, after_help = "Example:\n  wright webhook list")]
     Webhook(WebhookCommand),
@@ -210,9 +231,57 @@ pub enum Command {
 pub struct WatchArgs {
     /// Kinds, with commas between.
     pub kinds: String,
+    /// Only those for which this is true, in CEL over their own fields; of one kind.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub filter: String,
     /// Begin after this revision (of a list, or as an earlier watch told) in place of now.
     #[arg(long)]
     pub from: Option<Position>,
+}
+
+/// Whose file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Origin {
+    /// A dump of NetBox's database: `pg_dump`, or `manage.py dumpdata`.
+    Netbox,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// CSV, YAML or JSON lines.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The kind of what does not name its own.
+    #[arg(long)]
+    pub kind: Option<Name>,
+    /// Say what would change and every error; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// csv, yaml or jsonl. Default: by the file's name.
+    #[arg(long)]
+    pub format: Option<exchange::Format>,
+    /// Another program's file.
+    #[arg(long, value_enum, conflicts_with_all = ["kind", "format"])]
+    pub from: Option<Origin>,
+    /// Why, for the history.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum InventoryCommand {
+    /// A dynamic inventory of Ansible: hosts, and groups of them by label, site, app and state.
+    #[command(
+        after_help = "Example:\n  printf '#!/bin/sh\\nexec wright inventory ansible \"$@\"\\n' > wright.sh; chmod +x wright.sh\n  ansible -i wright.sh app_catalog -m ping"
+    )]
+    Ansible {
+        /// All groups, with the variables of all hosts.
+        #[arg(long, required_unless_present = "host", conflicts_with = "host")]
+        list: bool,
+        /// The variables of one host.
+        #[arg(long)]
+        host: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

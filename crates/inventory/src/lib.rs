@@ -19,6 +19,7 @@ mod difference;
 mod error;
 mod event;
 mod events;
+pub mod exchange;
 pub mod feed;
 mod history;
 mod inventory;

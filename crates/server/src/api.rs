@@ -8,7 +8,7 @@ pub use inventory::*;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wright_inventory::feed::Position;
+use wright_inventory::{exchange::Row, feed::Position};
 use wright_model::{Capacity, Digest, Host, InstanceRecord, InstanceStatus, Name, PackageId};
 use wright_site::{Bundle, PlanSummary};
 use wright_workflow::{Decision, JobId};
@@ -185,6 +185,17 @@ pub struct Replay {
     /// The dead letter of this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead: Option<String>,
+}
+
+/// `POST /import`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRequest {
+    /// The resources, with their lines.
+    pub rows: Vec<Row>,
+    /// Why, for the history.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// `GET /health`.

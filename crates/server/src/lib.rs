@@ -14,6 +14,7 @@ mod apart;
 pub mod api;
 mod control;
 mod development;
+mod discovery;
 mod duties;
 mod hosts;
 mod http;

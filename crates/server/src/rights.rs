@@ -19,7 +19,7 @@ use wright_inventory::{Inventory, InventoryError, Resource};
 use wright_store::SharedStore;
 use wright_workflow::{Engine, JobError, JobId};
 
-use crate::{PAUSE, records::kind};
+use crate::{PAUSE, http::answer::Refusal, records::kind};
 
 /// The kinds that rights are made of.
 pub const SOURCES: [&str; 6] = ["role", "binding", "team", "user", "quota", kind::SITE];
@@ -59,6 +59,20 @@ pub struct Known {
     pub caller: Arc<Caller>,
     /// The token he showed.
     pub record: Arc<TokenRecord>,
+}
+
+impl Known {
+    /// Refuses whoever may not do this to all of a kind.
+    ///
+    /// # Errors
+    /// That he may not.
+    pub fn whole(&self, act: Act, kind: &str) -> Result<(), Refusal> {
+        if self.caller.may_all(act, kind) {
+            return Ok(());
+        }
+        let detail = format!("this takes the right to {act} every {kind}");
+        Err(Refusal::forbidden(detail))
+    }
 }
 
 /// What a decision is about, read from where it is kept.

@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod exchange;
 mod host;
 mod instance;
 mod inventory;
@@ -78,6 +79,11 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
             query::search(open()?, &words, &kind, limit).await
         }
         Command::Watch(watching) => watch::run(open()?, watching).await,
+        Command::Import(import) => exchange::import(open()?, import).await,
+        Command::Export { kind, file, format } => {
+            exchange::export(open()?, &kind, file.as_deref(), format).await
+        }
+        Command::Inventory(command) => exchange::ansible(open()?, command).await,
         Command::Webhook(command) => webhook::run(open()?, command).await,
         Command::Login(command) => login::login(data, command).await,
         Command::Logout => login::logout(data).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::Value;
 
-use super::Context;
+use super::{Context, encoded};
 use crate::{
     args::{Format, WatchArgs},
     client::ServerEvent,
@@ -25,6 +25,7 @@ pub async fn run(context: Context, watching: WatchArgs) -> Result<(), Failure> {
     let mut follower = Follower {
         context,
         kinds: watching.kinds,
+        filter: watching.filter,
         position: watching.from.map(|from| from.to_string()),
         wait: FIRST_WAIT,
     };
@@ -40,6 +41,7 @@ pub async fn run(context: Context, watching: WatchArgs) -> Result<(), Failure> {
 struct Follower {
     context: Context,
     kinds: String,
+    filter: String,
     /// What was told last.
     position: Option<String>,
     wait: Duration,
@@ -49,7 +51,11 @@ impl Follower {
     /// Prints what one connection tells.
     async fn follow(&mut self) -> Result<(), Failure> {
         let from = self.position.as_ref().map(|from| format!("&from={from}"));
-        let path = format!("/watch?kind={}{}", self.kinds, from.unwrap_or_default());
+        let (kinds, filter) = (encoded(&self.kinds), encoded(&self.filter));
+        let path = format!(
+            "/watch?kind={kinds}&filter={filter}{}",
+            from.unwrap_or_default()
+        );
         let mut events = self.context.client.named_events(&path).await?;
         loop {
             let Ok(event) = tokio::time::timeout(SILENCE, events.next()).await else {

@@ -2,7 +2,7 @@
 
 mod load;
 mod pages;
-mod schema;
+pub(crate) mod schema;
 #[cfg(test)]
 mod tests;
 

@@ -15,7 +15,7 @@ const RECORDED: [(&str, &str, &str, &str); 2] = [
 /// What the platform records and nobody looks for: whole files.
 const UNSOUGHT: [(&str, &str); 2] = [("instance", "spec.files"), ("instance", "spec.env")];
 
-pub(super) fn of(kind: &Kind) -> Schema {
+pub(crate) fn of(kind: &Kind) -> Schema {
     let mut schema = Schema::new(kind.name(), []);
     let references = RECORDED
         .iter()

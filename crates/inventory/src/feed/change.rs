@@ -1,11 +1,15 @@
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
-use wright_store::{Changes, Revision};
+use wright_store::{Changes, Entry, Range, Revision, SharedStore, StoreError};
 
 use super::{Filter, Position, changed_fields};
-use crate::{InventoryError, Resource};
+use crate::{InventoryError, Resource, keys, kind::is_platform, record::Record, resource};
 
 /// What happened to a resource, as its watcher sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,9 +49,18 @@ pub struct Change {
     pub kind: String,
     /// The resource's name.
     pub name: String,
-    stored: wright_store::Change,
+    parts: Parts,
+    /// Of the platform's resources, the part that the commit left as it was, once somebody wants it.
+    other: OnceLock<Option<Entry>>,
     content: OnceLock<Content>,
     texts: [OnceLock<Bytes>; 5],
+}
+
+/// The changed keys of one resource: those of the platform have two, of which most commits change one.
+#[derive(Debug, Default)]
+struct Parts {
+    whole: Option<wright_store::Change>,
+    own: Option<wright_store::Change>,
 }
 
 /// What a change changed.
@@ -103,9 +116,10 @@ impl Change {
     }
 
     fn read(&self) -> Result<Content, InventoryError> {
-        let read = |entry: &Option<_>| entry.as_ref().map(Resource::from_entry).transpose();
-        let (before, after) = (read(&self.stored.before)?, read(&self.stored.after)?);
+        let before = self.side(|change| change.before.as_ref())?;
+        let after = self.side(|change| change.after.as_ref())?;
         let fields = changed_fields(before.as_ref(), after.as_ref());
+        let fields = fields.into_iter().map(|one| one.field).collect();
         Ok(Content {
             before,
             after,
@@ -113,14 +127,73 @@ impl Change {
         })
     }
 
+    /// The entries of one side: the resource's own, and what people say of one of the platform's.
+    fn entries<'c>(
+        &'c self,
+        side: impl Fn(&'c wright_store::Change) -> Option<&'c Entry>,
+    ) -> (Option<&'c Entry>, Option<&'c Entry>) {
+        let other = self.other.get().and_then(Option::as_ref);
+        let of = |part: &'c Option<wright_store::Change>| part.as_ref().map_or(other, &side);
+        if is_platform(&self.kind) {
+            (of(&self.parts.whole), of(&self.parts.own))
+        } else {
+            (self.parts.whole.as_ref().and_then(side), None)
+        }
+    }
+
+    fn side<'c>(
+        &'c self,
+        side: impl Fn(&'c wright_store::Change) -> Option<&'c Entry>,
+    ) -> Result<Option<Resource>, InventoryError> {
+        match self.entries(side) {
+            (None, None) => Ok(None),
+            (Some(entry), None) => Resource::from_entry(entry).map(Some),
+            (platform, Some(own)) => {
+                let platform = platform.map(Record::read).transpose()?;
+                let own = Some(Record::read(own)?);
+                Ok(Some(resource::whole(&self.kind, &self.name, own, platform)))
+            }
+        }
+    }
+
+    /// The key of the part that the commit left as it was, where that is not known yet.
+    fn lacks(&self) -> Option<String> {
+        if !is_platform(&self.kind) || self.other.get().is_some() {
+            return None;
+        }
+        match (&self.parts.whole, &self.parts.own) {
+            (Some(_), None) => Some(keys::own_key(&self.kind, &self.name)),
+            (None, Some(_)) => Some(keys::key(&self.kind, &self.name)),
+            _ => None,
+        }
+    }
+
+    /// Whether all of it is known.
+    pub(super) fn is_complete(&self) -> bool {
+        self.lacks().is_none()
+    }
+
+    async fn complete(&self, store: &SharedStore) -> Result<(), StoreError> {
+        if let Some(key) = self.lacks() {
+            let at = Some(self.position.revision());
+            let page = store.range(Range::key(key), 1, at).await?;
+            let _ = self.other.set(page.entries.into_iter().next());
+        }
+        Ok(())
+    }
+
     /// What it is to somebody with this filter; `None`: nothing.
     pub fn judge(&self, filter: Option<&dyn Filter>) -> Option<What> {
         let Some(filter) = filter else {
-            return Some(match (&self.stored.before, &self.stored.after) {
-                (None, _) => What::Created,
-                (_, None) => What::Removed,
-                _ => What::Changed,
-            });
+            let there = |(whole, own): (Option<&Entry>, Option<&Entry>)| whole.or(own).is_some();
+            let was = there(self.entries(|change| change.before.as_ref()));
+            let is = there(self.entries(|change| change.after.as_ref()));
+            return match (was, is) {
+                (false, true) => Some(What::Created),
+                (true, true) => Some(What::Changed),
+                (true, false) => Some(What::Removed),
+                (false, false) => None,
+            };
         };
         let content = self.content();
         let matches = |side: &Option<Resource>| side.as_ref().is_some_and(|it| filter.matches(it));
@@ -152,7 +225,7 @@ impl Change {
     }
 }
 
-/// A commit's changes of resources, in the order of their keys.
+/// A commit's changes of resources, in the order of their kinds and names.
 #[derive(Debug)]
 pub(super) struct Commit {
     pub revision: Revision,
@@ -163,26 +236,32 @@ pub(super) struct Commit {
 
 impl Commit {
     /// Of the changes that the store told; those of other keys are left out.
-    pub(super) fn new(mut changes: Changes) -> Option<Self> {
+    pub(super) fn new(changes: Changes) -> Option<Self> {
         let revision = changes.first()?.revision;
-        changes.sort_by(|one, other| one.key.cmp(&other.key));
-        let named: Vec<_> = changes
-            .into_iter()
-            .filter_map(|change| resource_of(&change.key).map(|name| (name, change)))
-            .collect();
-        let all = named.len();
+        let mut resources: BTreeMap<(String, String), Parts> = BTreeMap::new();
         let mut bytes = 0;
-        let changes = named.into_iter().zip(1..);
-        let changes = changes.map(|(((kind, name), stored), nth)| {
-            let sides = [&stored.before, &stored.after].into_iter().flatten();
-            bytes += sides
-                .map(|entry| entry.key.len() + entry.value.len())
-                .sum::<usize>();
+        for change in changes {
+            let Some((part, kind, name)) = resource_of(&change.key) else {
+                continue;
+            };
+            let sides = [&change.before, &change.after].into_iter().flatten();
+            let sizes = sides.map(|entry| entry.key.len() + entry.value.len());
+            bytes += sizes.sum::<usize>();
+            let parts = resources.entry((kind, name)).or_default();
+            match part {
+                Part::Whole => parts.whole = Some(change),
+                Part::Own => parts.own = Some(change),
+            }
+        }
+        let all = resources.len();
+        let changes = resources.into_iter().zip(1..);
+        let changes = changes.map(|(((kind, name), parts), nth)| {
             Arc::new(Change {
                 position: Position::within(revision, nth, all),
                 kind,
                 name,
-                stored,
+                parts,
+                other: OnceLock::new(),
                 content: OnceLock::new(),
                 texts: Default::default(),
             })
@@ -193,11 +272,33 @@ impl Commit {
             bytes,
         })
     }
+
+    /// Reads what the commit left as it was of the resources of some kinds.
+    pub(super) async fn complete(
+        &self,
+        store: &SharedStore,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), StoreError> {
+        let lack = self
+            .changes
+            .iter()
+            .filter(|it| wanted(&it.kind) && !it.is_complete());
+        try_join_all(lack.map(|change| change.complete(store))).await?;
+        Ok(())
+    }
 }
 
-/// The kind and name of the resource under a key.
-fn resource_of(key: &[u8]) -> Option<(String, String)> {
+enum Part {
+    Whole,
+    Own,
+}
+
+/// The kind and name of the resource under a key, and which part of it that is.
+fn resource_of(key: &[u8]) -> Option<(Part, String, String)> {
     let key = std::str::from_utf8(key).ok()?;
-    let (kind, name) = key.strip_prefix("r/")?.split_once('/')?;
-    Some((kind.to_owned(), name.to_owned()))
+    let whole = key.strip_prefix("r/").map(|rest| (Part::Whole, rest));
+    let own = || key.strip_prefix("r+/").map(|rest| (Part::Own, rest));
+    let (part, rest) = whole.or_else(own)?;
+    let (kind, name) = rest.split_once('/')?;
+    Some((part, kind.to_owned(), name.to_owned()))
 }

@@ -12,6 +12,7 @@ use super::{
     interest::{Id, Interest, Interests},
     ring::Ring,
 };
+use crate::keys;
 
 /// Written so that readers of the feed see how far the store has come where no resource changed: the
 /// key after all resources, in the same watched range.
@@ -95,7 +96,7 @@ pub struct Reader {
 /// All resources, and the mark.
 pub(super) fn range() -> Range {
     Range {
-        start: "r/".into(),
+        start: keys::everything().start,
         end: Some(format!("{MARK}\0").into()),
     }
 }
@@ -125,7 +126,7 @@ impl Hub {
         let now = mark(&shared.store).await?;
         while shared.head() < now {
             let changes = reader.watch.next().await.ok_or(FeedError::Closed)??;
-            shared.take(Commit::new(changes));
+            shared.take(Commit::new(changes)).await;
         }
         Ok((Hub { shared }, reader))
     }
@@ -195,7 +196,7 @@ impl Reader {
                 }
             };
             match changes {
-                Some(Ok(changes)) => self.shared.take(Commit::new(changes)),
+                Some(Ok(changes)) => self.shared.take(Commit::new(changes)).await,
                 Some(Err(error)) => {
                     tracing::warn!(%error, "the feed's reader lost the store; it begins anew");
                     if !self.restart().await {
@@ -253,10 +254,14 @@ impl Shared {
     }
 
     /// Tells of a commit, and keeps it.
-    fn take(&self, commit: Option<Commit>) {
+    async fn take(&self, commit: Option<Commit>) {
         let Some(commit) = commit else {
             return;
         };
+        let wanted = |kind: &str| self.state().interests.wants(kind);
+        if let Err(error) = commit.complete(&self.store, wanted).await {
+            tracing::warn!(%error, "part of a change could not be read; its watchers try again");
+        }
         let mut state = self.state();
         for change in &commit.changes {
             state.interests.tell(change);

@@ -68,6 +68,11 @@ impl Interested {
         }
     }
 
+    fn all(&self) -> impl Iterator<Item = Id> {
+        let equal = self.equal.values().flat_map(HashMap::values).flatten();
+        self.any.iter().chain(equal).copied()
+    }
+
     /// Whoever may be concerned, each once.
     fn candidates(&self, change: &Change, found: &mut Vec<Id>) {
         found.extend(&self.any);
@@ -137,8 +142,25 @@ impl Interests {
         self.watchers.len()
     }
 
+    /// Whether somebody wants to be told of a kind.
+    pub fn wants(&self, kind: &str) -> bool {
+        !self.every.is_empty() || self.kinds.contains_key(kind)
+    }
+
+    /// Lets go of all who may be concerned: they find out by themselves.
+    fn let_go(&mut self, kind: &str) {
+        let interested = [self.kinds.get(kind), Some(&self.every)];
+        let interested = interested.into_iter().flatten();
+        let ids: Vec<Id> = interested.flat_map(Interested::all).collect();
+        ids.into_iter().for_each(|id| self.remove(id));
+    }
+
     /// Tells whom it concerns, and lets go of those whose queue is full.
     pub fn tell(&mut self, change: &Arc<Change>) {
+        if !change.is_complete() {
+            // Somebody came while the rest of it was being read, or it could not be.
+            return self.let_go(&change.kind);
+        }
         let mut candidates = Vec::new();
         for interested in [self.kinds.get(&change.kind), Some(&self.every)] {
             if let Some(interested) = interested.filter(|interested| !interested.is_empty()) {

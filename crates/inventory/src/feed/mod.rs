@@ -31,6 +31,7 @@
 //! - A watcher that does not read holds up nobody and costs a bounded queue.
 
 mod change;
+mod condition;
 mod error;
 mod fields;
 mod filter;
@@ -41,6 +42,7 @@ mod ring;
 mod watcher;
 
 pub use change::{Change, Content, Told, What};
+pub use condition::{Condition, ConditionError};
 pub use error::FeedError;
 pub use fields::changed_fields;
 pub use filter::{Equality, Filter};

@@ -33,12 +33,15 @@ impl Subscription {
         }
     }
 
+    fn wants(&self, kind: &str) -> bool {
+        self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind)
+    }
+
     /// What of a commit concerns it, after a position.
     fn concerned(&self, commit: &Commit, after: Position) -> impl Iterator<Item = Told> {
-        let of_kind = |kind: &String| self.kinds.is_empty() || self.kinds.contains(kind);
         let changes = commit.changes.iter();
         changes
-            .filter(move |change| change.position > after && of_kind(&change.kind))
+            .filter(move |change| change.position > after && self.wants(&change.kind))
             .filter_map(|change| {
                 let what = change.judge(self.filter.as_deref())?;
                 let change = change.clone();
@@ -89,8 +92,8 @@ enum Source {
     Told(Id, mpsc::Receiver<Told>),
     /// It reads what the hub keeps.
     Kept,
-    /// It reads the store.
-    Store(Watch),
+    /// It reads the store; one commit is on its way.
+    Store(Watch, Option<Commit>),
 }
 
 impl Watcher {
@@ -191,19 +194,30 @@ impl Watcher {
             Source::Kept => match self.hub.next(self.judged, &self.subscription, STRIDE) {
                 Next::Joined(id, queue) => self.source = Source::Told(id, queue),
                 Next::Commits(commits) => {
+                    let wanted = |kind: &str| self.subscription.wants(kind);
+                    for commit in &commits {
+                        commit.complete(&self.hub.store, wanted).await?;
+                    }
                     commits.iter().for_each(|commit| self.judge(commit));
                     tokio::task::yield_now().await;
                 }
                 Next::Older => {
                     let after = self.judged.whole();
                     let watch = self.hub.store.watch(hub::range(), after).await?;
-                    self.source = Source::Store(watch);
+                    self.source = Source::Store(watch, None);
                 }
                 Next::Closed => return Err(FeedError::Closed),
             },
-            Source::Store(watch) => {
-                let changes = watch.next().await.ok_or(FeedError::Closed)??;
-                if let Some(commit) = Commit::new(changes) {
+            Source::Store(watch, next) => {
+                if next.is_none() {
+                    let changes = watch.next().await.ok_or(FeedError::Closed)??;
+                    *next = Commit::new(changes);
+                }
+                if let Some(commit) = next {
+                    let wanted = |kind: &str| self.subscription.wants(kind);
+                    commit.complete(&self.hub.store, wanted).await?;
+                }
+                if let Some(commit) = next.take() {
                     self.judge(&commit);
                 }
                 if self.hub.keeps(self.judged) {

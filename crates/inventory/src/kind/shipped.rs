@@ -9,10 +9,10 @@ macro_rules! shipped {
 }
 
 /// The kinds that ship with the platform.
-const FILES: [(&str, &str); 24] = shipped! {
-    "address" "app" "binding" "contract" "device" "host" "identity-provider" "instance" "interface" "kind" "model"
-    "network" "package" "prefix" "quota" "rack" "role" "room" "service" "site" "supplier" "team" "user"
-    "webhook"
+const FILES: [(&str, &str); 26] = shipped! {
+    "address" "app" "binding" "cable" "cluster" "contract" "device" "host" "instance" "interface"
+    "kind" "model" "network" "package" "prefix" "quota" "rack" "role" "room" "service" "site"
+    "supplier" "team" "user" "vm" "webhook"
 };
 
 static SHIPPED: LazyLock<BTreeMap<&str, Definition>> = LazyLock::new(|| {

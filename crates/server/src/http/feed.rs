@@ -1,8 +1,9 @@
 //! Watching resources: server-sent events (WHATWG HTML, 9.2).
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Query, State},
     response::Response,
@@ -11,9 +12,16 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
-use wright_inventory::feed::{FeedError, News, Position, PositionError, Subscription, Watcher};
+use wright_access::Act;
+use wright_inventory::{
+    Inventory,
+    feed::{
+        ConditionError, FeedError, Filter, News, Position, PositionError, Subscription, Watcher,
+    },
+};
 
 use super::{Shared, answer::Refusal};
+use crate::rights::Known;
 
 /// What `EventSource` sends when it comes back: the id of the last event that it was given.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -42,6 +50,8 @@ impl From<PositionError> for Refusal {
 pub struct Wanted {
     #[serde(default)]
     kind: String,
+    #[serde(default)]
+    filter: String,
     from: Option<String>,
 }
 
@@ -53,25 +63,30 @@ pub struct Wanted {
 /// its position, to be sent as `Last-Event-ID`, or as `from`, to go on after it.
 #[utoipa::path(get, path = "/watch", params(
     ("kind" = Option<String>, Query, description = "Kinds, with commas between; all where there is none."),
+    ("filter" = Option<String>, Query, description = "CEL over the resource's own fields, such as `host.state == \"lost\"`; of one kind. Events say then what entered, changed and left."),
     ("from" = Option<String>, Query, description = "Watch what comes after this revision or position; from now on where there is none."),
     ("Last-Event-ID" = Option<String>, Header, description = "The same; it goes before `from`."),
 ), responses(
     (status = 200, description = "Server-sent events.", content_type = "text/event-stream"),
-    (status = 400, description = "No position, or one that has not happened.", body = serde_json::Value),
+    (status = 400, description = "No position, or one that has not happened; or no filter.", body = serde_json::Value),
     (status = 410, description = "What comes next is no longer kept.", body = serde_json::Value),
 ))]
 pub async fn watch(
     State(rooms): Shared,
+    Extension(known): Extension<Known>,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let kinds = wanted.kind.split(',').map(str::trim);
+    let kinds: Vec<&str> = kinds.filter(|kind| !kind.is_empty()).collect();
+    if let Some(kind) = kinds.first().filter(|_| !wanted.filter.is_empty()) {
+        // What enters and leaves tells of the fields that are asked for.
+        known.whole(Act::Read, kind)?;
+    }
+    let filter = condition(&rooms.inventory, &kinds, &wanted.filter).await?;
     let subscription = Subscription {
-        kinds: kinds
-            .filter(|kind| !kind.is_empty())
-            .map(str::to_owned)
-            .collect(),
-        filter: None,
+        kinds: kinds.into_iter().map(str::to_owned).collect(),
+        filter,
         from: from(&headers, wanted.from.as_deref())?,
     };
     let watcher = rooms.feed.watch(subscription).await?;
@@ -81,6 +96,27 @@ pub async fn watch(
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
+}
+
+/// The filter on one kind that a text is.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn condition(
+    inventory: &Inventory,
+    kinds: &[&str],
+    text: &str,
+) -> Result<Option<Arc<dyn Filter>>, Refusal> {
+    let wrong = |detail: String| Refusal::new(400, "filter", "no filter", detail);
+    match kinds {
+        _ if text.is_empty() => Ok(None),
+        [kind] => match inventory.condition(kind, text).await {
+            Ok(condition) => Ok(Some(Arc::new(condition))),
+            Err(ConditionError::Inventory(error)) => Err(Refusal::internal(error)),
+            Err(error) => Err(wrong(error.to_string())),
+        },
+        _ => Err(wrong("a filter is on one kind: name it".to_owned())),
+    }
 }
 
 fn from(headers: &HeaderMap, from: Option<&str>) -> Result<Option<Position>, Refusal> {

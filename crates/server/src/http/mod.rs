@@ -4,8 +4,10 @@
 pub mod answer;
 mod audit;
 pub mod auth;
+mod discovery;
 mod document;
-mod feed;
+mod exchange;
+pub mod feed;
 pub mod gates;
 mod hosts;
 mod instances;
@@ -106,6 +108,7 @@ type Shared = State<Arc<Rooms>>;
         inventory::list, inventory::create, inventory::show, inventory::replace, inventory::patch, inventory::remove,
         inventory::restore, inventory::secret, inventory::transact, inventory::history, inventory::events, inventory::watch_events, feed::watch,
         query::query, query::search,
+        exchange::import, exchange::export, discovery::ansible, discovery::prometheus,
         webhooks::list, webhooks::dead, webhooks::replay,
     )
 )]
@@ -185,6 +188,10 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .route("/events", get(inventory::events))
         .route("/events/watch", get(inventory::watch_events))
         .route("/watch", get(feed::watch))
+        .route("/discovery/ansible", get(discovery::ansible))
+        .route("/discovery/prometheus", get(discovery::prometheus))
+        .route("/import", post(exchange::import))
+        .route("/export/{kind}", get(exchange::export))
         .route("/webhooks", get(webhooks::list))
         .route("/webhooks/{name}/dead", get(webhooks::dead))
         .route("/webhooks/{name}/replay", post(webhooks::replay))

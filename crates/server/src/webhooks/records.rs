@@ -23,6 +23,8 @@ pub struct Hook {
     pub url: String,
     /// Of which kinds; none: of all.
     pub kinds: Vec<String>,
+    /// What of them, CEL; of one kind.
+    pub filter: String,
     /// What it is signed with; without one, it is not.
     pub secret: Option<Secret>,
     /// Certificates that its receiver's is proven by, beside those of the machine: PEM.
@@ -42,6 +44,8 @@ struct Body {
     url: String,
     #[serde(default)]
     kinds: Vec<String>,
+    #[serde(default)]
+    filter: String,
     #[serde(default)]
     secret: Option<String>,
     #[serde(default)]
@@ -70,6 +74,7 @@ impl Hook {
             name,
             url: body.url,
             kinds: body.kinds,
+            filter: body.filter,
             secret: secret.map_err(|error| error.to_string())?,
             ca: body.ca,
             active: body.active,

@@ -14,7 +14,10 @@ use super::{
     deliver::{Delivery, Stopped},
     records::{KIND, REPLAYS},
 };
-use crate::PAUSE;
+use crate::{
+    PAUSE,
+    http::{answer::Refusal, feed::condition},
+};
 
 /// Delivers the webhooks of an installation.
 pub struct Webhooks {
@@ -72,7 +75,7 @@ impl Webhooks {
         }
         let mut running = HashMap::new();
         for hook in hooks {
-            self.begin(&mut running, hook);
+            self.begin(&mut running, hook).await;
         }
         loop {
             let name = tokio::select! {
@@ -89,14 +92,14 @@ impl Webhooks {
             }
             records.replay(&self.leads, &name).await?;
             match self.inventory.get(KIND, &name).await? {
-                Some(hook) => self.begin(&mut running, hook),
+                Some(hook) => self.begin(&mut running, hook).await,
                 None => records.forget(&self.leads, &name).await?,
             }
         }
     }
 
     /// Begins to deliver a webhook, if it is active.
-    fn begin(&self, running: &mut HashMap<String, AbortOnDropHandle<()>>, hook: Resource) {
+    async fn begin(&self, running: &mut HashMap<String, AbortOnDropHandle<()>>, hook: Resource) {
         let name = hook.name.clone();
         let clear = self
             .inventory
@@ -113,6 +116,14 @@ impl Webhooks {
             Ok(courier) => courier,
             Err(error) => return tracing::warn!(webhook = name, %error, "cannot be delivered"),
         };
+        let kinds: Vec<&str> = hook.kinds.iter().map(String::as_str).collect();
+        let filter = match condition(&self.inventory, &kinds, &hook.filter).await {
+            Ok(filter) => filter,
+            Err(Refusal(error)) => {
+                let error = error.detail;
+                return tracing::warn!(webhook = name, error, "cannot be delivered");
+            }
+        };
         let delivery = Delivery {
             hub: self.hub.clone(),
             records: Records::new(self.store.clone()),
@@ -120,7 +131,7 @@ impl Webhooks {
             pace: self.pace,
             wanted: Subscription {
                 kinds: hook.kinds.iter().cloned().collect(),
-                filter: None,
+                filter,
                 from: None,
             },
             hook,

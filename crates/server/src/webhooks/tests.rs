@@ -230,6 +230,29 @@ async fn letters_arrive_signed_in_order_and_what_was_not_taken_is_posted_again()
 }
 
 #[tokio::test]
+async fn a_filter_says_which_changes_are_posted() {
+    let bed = Bed::new().await;
+    bed.hook(json!({ "kinds": ["rack"], "filter": "rack.units > 40" }))
+        .await;
+    let leader = bed.lead();
+    for (name, units) in [("a", 12), ("b", 42), ("b", 12)] {
+        let body = json!({ "units": units });
+        bed.inventory.put_as("rack", name, &body).await.unwrap();
+    }
+    bed.heard(|heard| heard.taken.len() == 2).await;
+    let types: Vec<Value> = {
+        let heard = bed.listener.borrow();
+        heard
+            .taken
+            .iter()
+            .map(|(_, body)| body["type"].clone())
+            .collect()
+    };
+    assert_eq!(types, ["rack.entered", "rack.left"]);
+    leader.abort();
+}
+
+#[tokio::test]
 async fn a_letter_nobody_takes_is_dead_and_can_be_posted_again_while_the_others_go_on() {
     let bed = Bed::new().await;
     bed.hook(json!({ "attempts": 3 })).await;

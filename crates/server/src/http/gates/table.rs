@@ -258,6 +258,19 @@ pub const TABLE: &[Endpoint] = &[
     get("/events", Known, List(Shape::Event)),
     get("/events/watch", Known, Stream(Shape::Event)),
     get("/watch", Known, Stream(Shape::Change)),
+    // Which kinds they are about, and so whether the caller may, the handlers find out.
+    change("POST", "/import", Write, Known, Open),
+    get("/export/{kind}", Known, Open),
+    get(
+        "/discovery/ansible",
+        NeedsWhole(Read, Any("host"), &["host", "instance"]),
+        Open,
+    ),
+    get(
+        "/discovery/prometheus",
+        NeedsWhole(Read, Any("instance"), &["instance"]),
+        Open,
+    ),
     get("/webhooks", Needs(Read, All("webhook")), Open),
     // A dead letter may be about anything.
     get(
