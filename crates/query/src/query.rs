@@ -10,7 +10,7 @@ pub struct Query {
     /// The kind; none: all kinds, which is for counts and groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// A condition in CEL; see [`Filter`]. Over all kinds, those that have not its fields have none
+    /// A condition in CEL; see [`Filter`](crate::Filter). Over all kinds, those that have not its fields have none
     /// that match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
@@ -48,7 +48,7 @@ pub struct Found {
     pub revision: Revision,
     /// How many there are.
     pub total: u64,
-    /// Of one kind: which, the first `limit` in order. For [`Index::page`].
+    /// Of one kind: which, the first `limit` in order. For [`Index::page`](crate::Index::page).
     pub rows: Vec<RowNumber>,
     /// How many of each combination, the most first.
     pub groups: Vec<Group>,

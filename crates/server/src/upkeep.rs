@@ -14,8 +14,9 @@ use crate::rights::Rights;
 
 /// How often it is looked after.
 const EVERY: Duration = Duration::from_secs(60);
-/// Revisions that can still be watched from or read at.
-const REVISIONS: Revision = 20_000;
+/// Revisions that can still be watched from or read at: at two hundred writes a second, a quarter of an
+/// hour.
+const REVISIONS: Revision = 200_000;
 /// Events that are kept.
 const EVENTS: usize = 20_000;
 
@@ -61,7 +62,7 @@ pub async fn run(
             }
             Err(error) => tracing::warn!(%error, "changes of kinds could not be looked after"),
         }
-        if let Err(error) = forget(&store, &inventory).await {
+        if let Err(error) = forget(&store, &inventory, REVISIONS).await {
             tracing::warn!(%error, "old revisions and events could not be forgotten");
         }
         let now = Timestamp::now();
@@ -74,11 +75,15 @@ pub async fn run(
     }
 }
 
-async fn forget(store: &SharedStore, inventory: &Inventory) -> Result<(), InventoryError> {
+async fn forget(
+    store: &SharedStore,
+    inventory: &Inventory,
+    keep: Revision,
+) -> Result<(), InventoryError> {
     inventory.trim_events(EVENTS).await?;
     let newest = store.revision().await?;
-    if newest > REVISIONS {
-        store.compact(newest - REVISIONS).await?;
+    if newest > keep {
+        store.compact(newest - keep).await?;
     }
     Ok(())
 }
@@ -97,12 +102,13 @@ mod tests {
             .unwrap();
         let inventory = Inventory::new(store.clone());
         inventory.put_as("host", "h1", "first").await.unwrap();
-        let writes = (0..REVISIONS + 10).map(|number| {
+        let keep = 1_000;
+        let writes = (0..keep + 10).map(|number| {
             let put = wright_store::Operation::put("counter", number.to_string());
             store.commit(Vec::new(), vec![put])
         });
         futures::future::try_join_all(writes).await.unwrap();
-        forget(&store, &inventory).await.unwrap();
+        forget(&store, &inventory, keep).await.unwrap();
         let everything = wright_store::Range::prefix("r/");
         assert!(matches!(
             store.range(everything, 0, Some(1)).await,

@@ -216,12 +216,17 @@ pub(super) fn end_lease(
 /// Of each key keeps what it was at `before` and what came after; a key that was removed by then is
 /// forgotten.
 pub(super) fn compact(connection: &Connection, before: Revision) -> Result<(), StoreError> {
-    const SUPERSEDED: &str = "DELETE FROM history WHERE revision < ?1 AND EXISTS (
-        SELECT 1 FROM history AS later
-        WHERE later.key = history.key AND later.revision > history.revision AND later.revision <= ?1)";
-    const REMOVED: &str = "DELETE FROM history WHERE revision <= ?1 AND value IS NULL";
-    let bound = before.cast_signed();
-    connection.execute(SUPERSEDED, [bound]).map_err(engine)?;
-    connection.execute(REMOVED, [bound]).map_err(engine)?;
+    // Only what was written since the last time can have taken another's place: what costs is what
+    // happened since, not what there is. A cross join is made in the order in which it is written.
+    const SUPERSEDED: &str = "DELETE FROM history WHERE (key, revision) IN (
+        SELECT former.key, former.revision FROM history AS later CROSS JOIN history AS former
+        WHERE later.revision > ?1 AND later.revision <= ?2
+          AND former.key = later.key AND former.revision < later.revision)";
+    const REMOVED: &str =
+        "DELETE FROM history WHERE revision > ?1 AND revision <= ?2 AND value IS NULL";
+    let (_, oldest) = schema::revisions(connection).map_err(engine)?;
+    let since = [oldest.cast_signed(), before.cast_signed()];
+    connection.execute(SUPERSEDED, since).map_err(engine)?;
+    connection.execute(REMOVED, since).map_err(engine)?;
     schema::set_meta(connection, "oldest", before).map_err(engine)
 }

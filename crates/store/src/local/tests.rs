@@ -212,6 +212,41 @@ async fn compaction_makes_the_history_shorter() {
 }
 
 #[tokio::test]
+async fn compaction_in_many_steps_leaves_what_one_step_does() {
+    let mut left = Vec::new();
+    for steps in [1, 30] {
+        let (directory, store) = opened().await;
+        for number in 0..120_u64 {
+            let key = format!("key-{}", number * 7 % 11);
+            if number % 5 == 4 {
+                let gone = vec![Operation::Delete(key.into())];
+                store.commit(Vec::new(), gone).await.unwrap();
+            } else {
+                put(&store, &key, &number.to_string()).await;
+            }
+            if steps > 1 && number % 4 == 0 && number <= 100 {
+                store.compact(number).await.unwrap();
+            }
+        }
+        store.compact(101).await.unwrap();
+        let connection = schema::open_reader(&directory.path().join(FILE)).unwrap();
+        let mut rows = connection
+            .prepare("SELECT key, revision, value IS NULL FROM history ORDER BY key, revision")
+            .unwrap();
+        let row = |row: &rusqlite::Row<'_>| {
+            Ok((
+                row.get::<_, Vec<u8>>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, bool>(2)?,
+            ))
+        };
+        let rows: Result<Vec<_>, _> = rows.query_map([], row).unwrap().collect();
+        left.push(rows.unwrap());
+    }
+    assert_eq!(left[0], left[1]);
+}
+
+#[tokio::test]
 async fn a_backup_taken_while_the_store_is_in_use_is_a_store() {
     let (directory, store) = opened().await;
     put(&store, "a", "one").await;
