@@ -157,6 +157,8 @@ async fn admit(rooms: &Rooms, person: &Person) -> Result<(), Refusal> {
         }
         written => written?,
     };
+    // Whoever is let in is somebody at once.
+    rooms.rights.reload().await?;
     Ok(())
 }
 
