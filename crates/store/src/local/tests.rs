@@ -218,12 +218,11 @@ async fn compaction_in_many_steps_leaves_what_one_step_does() {
         let (directory, store) = opened().await;
         for number in 0..120_u64 {
             let key = format!("key-{}", number * 7 % 11);
-            if number % 5 == 4 {
-                let gone = vec![Operation::Delete(key.into())];
-                store.commit(Vec::new(), gone).await.unwrap();
-            } else {
-                put(&store, &key, &number.to_string()).await;
-            }
+            let operation = match number % 5 {
+                4 => Operation::Delete(key.into()),
+                _ => Operation::put(key, number.to_string()),
+            };
+            store.commit(Vec::new(), vec![operation]).await.unwrap();
             if steps > 1 && number % 4 == 0 && number <= 100 {
                 store.compact(number).await.unwrap();
             }
