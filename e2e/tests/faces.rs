@@ -108,7 +108,7 @@ fn prometheus(bed: &Bed) {
     fs::write(at("ca.pem"), client["ca"].as_str().unwrap()).unwrap();
     fs::write(at("token"), client["token"].as_str().unwrap()).unwrap();
     let config = format!(
-        "scrape_configs:\n- job_name: wright\n  scrape_interval: 1s\n  http_sd_configs:\n  - url: {}/api/v1/discovery/prometheus?filter=instance.spec.app%20==%20%22web%22\n    refresh_interval: 1s\n    authorization: {{ credentials_file: {} }}\n    tls_config: {{ ca_file: {} }}\n  relabel_configs:\n  - {{ source_labels: [__meta_wright_app], target_label: app }}\n  - {{ source_labels: [__meta_wright_instance], target_label: instance }}\n",
+        "scrape_configs:\n- job_name: wright\n  scrape_interval: 1s\n  http_sd_configs:\n  - url: {}/api/v1/discovery/prometheus?filter=instance.spec.app%20==%20%22web%22\n    refresh_interval: 1s\n    authorization: {{ type: Bearer, credentials_file: {} }}\n    tls_config: {{ ca_file: {} }}\n  relabel_configs:\n  - {{ source_labels: [__meta_wright_app], target_label: app }}\n  - {{ source_labels: [__meta_wright_instance], target_label: instance }}\n",
         client["url"].as_str().unwrap(),
         at("token").display(),
         at("ca.pem").display(),

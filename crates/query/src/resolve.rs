@@ -165,7 +165,9 @@ fn known(index: &Index, kind: &str, keys: &[Key], wanted: Wanted) -> Result<(), 
     }
     let outer = (1..=keys.len()).any(|length| is_field(&joined(&keys[..length])));
     let is_empty = table.is_none_or(|table| table.live.is_empty());
-    if outer || (declared.is_empty() && is_empty) {
+    // What an open kind has is known by its documents only.
+    let is_open = schema.is_none_or(|schema| schema.open);
+    if outer || (is_empty && (is_open || declared.is_empty())) {
         return Ok(());
     }
     // The first key that leads nowhere.

@@ -285,3 +285,24 @@ fn the_rarest_condition_is_asked_first() {
         found.steps
     );
 }
+
+#[test]
+fn an_open_kind_without_documents_may_have_any_field() {
+    let mut index = Index::default();
+    let mut schema = Schema::new("instance", [("traffic", Sort::Text)]);
+    schema.open = true;
+    index.declare(schema);
+    let filter = Filter::compile(r#"instance.spec.app == "web""#, "instance", &index).unwrap();
+    let labels = BTreeMap::new();
+    let matches = |app: &str| {
+        let body = json!({ "spec": { "app": app } });
+        let document = Document {
+            kind: "instance",
+            name: "i1",
+            labels: &labels,
+            body: &body,
+        };
+        filter.matches(&document, &index)
+    };
+    assert!(matches("web") && !matches("db"));
+}

@@ -107,7 +107,16 @@ impl Hub {
     /// # Errors
     /// Where the store fails.
     pub async fn open(store: SharedStore, settings: Settings) -> Result<(Self, Reader), FeedError> {
-        let (start, watch) = begin(&store, settings.back).await?;
+        let (mut start, mut watch) = begin(&store, settings.back).await?;
+        let now = match mark(&store).await {
+            Ok(now) => now,
+            // A store that takes no writes, as on a full disk, still tells what comes.
+            Err(error) => {
+                tracing::warn!(%error, "the feed begins without the newest commits");
+                (start, watch) = begin(&store, 0).await?;
+                start
+            }
+        };
         let ring = Ring::new(start, settings.commits, settings.bytes);
         let shared = Arc::new(Shared {
             store,
@@ -123,7 +132,6 @@ impl Hub {
             shared: shared.clone(),
             watch,
         };
-        let now = mark(&shared.store).await?;
         while shared.head() < now {
             let changes = reader.watch.next().await.ok_or(FeedError::Closed)??;
             shared.take(Commit::new(changes)).await;
