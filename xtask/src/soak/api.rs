@@ -40,7 +40,7 @@ pub async fn api(length: Duration) -> Result {
         set.unwrap_or(default)
     };
     let seconds = number("WRIGHT_SECONDS", length.as_secs());
-    let seed = number("WRIGHT_SEED", u64::from(std::process::id()));
+    let seed = number("WRIGHT_SEED", 1);
     demo::clean_slate(&run::data()).await?;
     let dev = Dev::start(&run::data(), HOSTS).await?;
     let fuzzed = fuzz(&dev, &program, seconds, seed).await;
