@@ -22,6 +22,7 @@ mod installation;
 mod library;
 mod members;
 mod oidc;
+mod outward;
 mod records;
 mod rights;
 mod routing;

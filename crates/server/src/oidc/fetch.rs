@@ -3,15 +3,10 @@ use std::{error::Error as _, time::Duration};
 use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::de::DeserializeOwned;
 
 use super::OidcError;
+use crate::outward::{self, OutwardError};
 
 /// How long a provider may take.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -21,35 +16,17 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Talks to a provider.
 #[derive(Debug)]
 pub(super) struct Fetch {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: outward::Client,
 }
 
 impl Fetch {
     /// Trusts the machine's authorities and one more.
     pub(super) fn new(ca: &str) -> Result<Self, OidcError> {
-        let setup = |error: String| OidcError::Setup(error);
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-            let added = certificate
-                .map_err(|error| error.to_string())
-                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
-            added.map_err(|error| setup(format!("its `ca`: {error}")))?;
-        }
-        let provider = rustls::crypto::ring::default_provider();
-        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| setup(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Ok(Fetch {
-            client: Client::builder(TokioExecutor::new()).build(connector),
-        })
+        let client = outward::client(ca).map_err(|error| match error {
+            OutwardError::Authority(why) => OidcError::Setup(format!("its `ca`: {why}")),
+            OutwardError::Tls(error) => OidcError::Setup(error.to_string()),
+        })?;
+        Ok(Fetch { client })
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, OidcError> {

@@ -5,15 +5,10 @@ use std::{error::Error as _, time::Duration};
 use bytes::Bytes;
 use http::{Method, Request, Uri, header};
 use http_body_util::Full;
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use jiff::Timestamp;
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{Hook, Letter};
+use crate::outward::{self, OutwardError};
 
 /// How long attempts and the waits between them take.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +67,7 @@ pub enum PostError {
 /// Posts the letters of one webhook.
 #[derive(Debug)]
 pub struct Courier {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: outward::Client,
     url: Uri,
     hook: Hook,
     timeout: Duration,
@@ -89,27 +84,12 @@ impl Courier {
             .url
             .parse()
             .map_err(|error| unusable(format!("{}: {error}", hook.url)))?;
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for certificate in CertificateDer::pem_slice_iter(hook.ca.as_bytes()) {
-            let added = certificate
-                .map_err(|error| error.to_string())
-                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
-            added.map_err(|error| unusable(format!("the webhook's `ca`: {error}")))?;
-        }
-        let provider = rustls::crypto::ring::default_provider();
-        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
+        let client = outward::client(&hook.ca).map_err(|error| match error {
+            OutwardError::Authority(why) => unusable(format!("the webhook's `ca`: {why}")),
+            OutwardError::Tls(error) => unusable(error.to_string()),
+        })?;
         Ok(Courier {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client,
             url,
             hook: hook.clone(),
             timeout: pace.timeout,
