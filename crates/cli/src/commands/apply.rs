@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use serde_saphyr::Spanned;
 use wright_inventory::{Change, Content, Write, kind::KIND};
 use wright_server::api::{KindView, OutcomeView, Transaction, TransactionAnswer};
 
@@ -38,6 +39,21 @@ struct Document {
     owners: Value,
 }
 
+/// A resource and where it begins.
+#[derive(Debug)]
+struct Written {
+    file: String,
+    line: u32,
+    document: Document,
+}
+
+impl Written {
+    /// As the server calls it in what it finds.
+    fn label(&self) -> String {
+        format!("{}/{}", self.document.kind, self.document.name)
+    }
+}
+
 /// Applies all resources of the files: kinds first, one by one, then the others together.
 pub async fn run(context: Context, args: ApplyArgs) -> Result<(), Failure> {
     let mut documents = Vec::new();
@@ -47,8 +63,9 @@ pub async fn run(context: Context, args: ApplyArgs) -> Result<(), Failure> {
     if documents.is_empty() {
         return Err(Failure::usage("there are no resources in these files"));
     }
-    let (kinds, mut others): (Vec<_>, Vec<_>) =
-        documents.into_iter().partition(|one| one.kind == KIND);
+    let (kinds, mut others): (Vec<_>, Vec<_>) = documents
+        .into_iter()
+        .partition(|one: &Written| one.document.kind == KIND);
     if args.dry_run {
         skip_unknown(&context, &kinds, &mut others).await?;
     }
@@ -58,12 +75,18 @@ pub async fn run(context: Context, args: ApplyArgs) -> Result<(), Failure> {
         let transaction = Transaction {
             writes: part
                 .iter()
-                .map(|document| applied(document, &args))
+                .map(|one| applied(&one.document, &args))
                 .collect(),
             why: args.why.clone(),
             dry_run: args.dry_run,
         };
         let answer = context.client.post("/transactions", &transaction).await;
+        let answer = answer.map_err(|mut failure: Failure| {
+            for one in part {
+                failure.place(&one.label(), &one.file, one.line);
+            }
+            failure
+        });
         let answer: TransactionAnswer = match answer {
             Ok(answer) => answer,
             Err(failure) if done.is_empty() => return Err(failure),
@@ -82,19 +105,20 @@ pub async fn run(context: Context, args: ApplyArgs) -> Result<(), Failure> {
 /// hold them against.
 async fn skip_unknown(
     context: &Context,
-    kinds: &[Document],
-    others: &mut Vec<Document>,
+    kinds: &[Written],
+    others: &mut Vec<Written>,
 ) -> Result<(), Failure> {
     let known: Vec<KindView> = context.client.get("/kinds").await?;
     let is_new = |kind: &str| {
-        kinds.iter().any(|one| one.name == kind) && !known.iter().any(|one| one.name == kind)
+        kinds.iter().any(|one| one.document.name == kind)
+            && !known.iter().any(|one| one.name == kind)
     };
     others.retain(|one| {
-        let is_new = is_new(&one.kind);
+        let is_new = is_new(&one.document.kind);
         if is_new {
             eprintln!(
-                "{}/{} is not looked at: its kind is not there yet",
-                one.kind, one.name
+                "{} is not looked at: its kind is not there yet",
+                one.label()
             );
         }
         !is_new
@@ -141,7 +165,7 @@ fn sources(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn read(file: &Path) -> Result<Vec<Document>, Failure> {
+fn read(file: &Path) -> Result<Vec<Written>, Failure> {
     let about =
         |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", file.display()));
     let mut text = String::new();
@@ -150,11 +174,17 @@ fn read(file: &Path) -> Result<Vec<Document>, Failure> {
     } else {
         text = std::fs::read_to_string(file).map_err(|error| about(&error))?;
     }
-    documents(&text).map_err(|error| about(&error))
+    let documents = documents(&text).map_err(|error| about(&error))?;
+    let written = documents.into_iter().map(|one| Written {
+        file: file.display().to_string(),
+        line: u32::try_from(one.referenced.line()).unwrap_or(0).max(1),
+        document: one.value,
+    });
+    Ok(written.collect())
 }
 
 /// YAML, of which JSON is a part: several documents, or one list of them.
-fn documents(text: &str) -> Result<Vec<Document>, serde_saphyr::Error> {
+fn documents(text: &str) -> Result<Vec<Spanned<Document>>, serde_saphyr::Error> {
     let said = |line: &&str| !line.is_empty() && !line.starts_with('#') && *line != "---";
     let first = text.lines().map(str::trim).find(said).unwrap_or_default();
     if first.starts_with(['-', '[']) {
@@ -172,7 +202,7 @@ mod tests {
         let documents = documents(text).unwrap();
         documents
             .into_iter()
-            .map(|one| format!("{}/{}", one.kind, one.name))
+            .map(|one| format!("{}/{}", one.value.kind, one.value.name))
             .collect()
     }
 
@@ -188,6 +218,18 @@ mod tests {
         ] {
             assert_eq!(names(text), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn each_resource_is_found_where_it_begins() {
+        let lines = |text: &str| -> Vec<_> {
+            let documents = documents(text).unwrap();
+            documents.iter().map(|one| one.referenced.line()).collect()
+        };
+        let several = "kind: rack\nname: r1\n---\n# the room\nkind: room\nname: b2\n";
+        assert_eq!(lines(several), [1, 5]);
+        let list = "- { kind: rack, name: r1 }\n- kind: room\n  name: b2\n";
+        assert_eq!(lines(list), [1, 2]);
     }
 
     #[test]
