@@ -11,13 +11,15 @@ use std::{
 
 use crate::signal;
 
-/// Where a program of the project is.
+/// Where a program of the project is: a release, also where the tests are none.
 pub fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    let release = own.ancestors().find(|above| above.join(name).is_file());
-    release
+    let mut releases = own
+        .ancestors()
+        .map(|above| above.join("release").join(name));
+    releases
+        .find(|program| program.is_file())
         .unwrap_or_else(|| panic!("{name} is not built: run `cargo xtask test`"))
-        .join(name)
 }
 
 /// A process that ends with the test.

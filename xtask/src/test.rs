@@ -6,7 +6,6 @@ use crate::{Result, debian, demo, packages, run, soak};
 pub async fn test(only: Option<&str>) -> Result {
     let end_to_end = [
         "test",
-        "--release",
         "--package",
         "wright-e2e",
         "--",
@@ -36,7 +35,8 @@ pub async fn test(only: Option<&str>) -> Result {
     {
         debian::ensure_any(&[&["nodejs"], &["npm"]]).await?;
     }
-    // Not as a release: most of the time would go into building what is tested for a minute.
+    // No tests as a release, the programs that they run excepted: with unwinding, which tests need, all
+    // libraries would be built once more, for longer than the tests take.
     run::cargo(&["test", "--workspace", "--exclude", "wright-e2e"]).await?;
     run::cargo(&end_to_end).await?;
     soak::api::api(soak::api::SHORT).await?;

@@ -49,8 +49,13 @@ pub async fn soak(name: &str) -> Result {
         packages::prepare().await?;
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let before = ["test", "--release", "--package", soak.package];
-    let arguments = [&before, soak.test, &["--", "--nocapture"]].concat();
+    let before = ["test", "--package", soak.package];
+    let profile: &[&str] = match soak.package {
+        // What is at work there are the programs, which are a release.
+        "wright-e2e" => &[],
+        _ => &["--release"],
+    };
+    let arguments = [&before, profile, soak.test, &["--", "--nocapture"]].concat();
     let mut command = run::command(cargo, arguments);
     for (name, value) in soak.settings {
         if std::env::var_os(name).is_none() {
