@@ -1,15 +1,23 @@
 //! One commit, lease end or compaction, inside the writer's transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, hash_map};
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-use super::{engine, lease::Leases, read, schema};
+use super::{
+    engine,
+    lease::Leases,
+    read, schema,
+    state::{Content, State},
+};
 use crate::{Change, Changes, Entry, Guard, LeaseId, Operation, Range, Revision, StoreError};
 
 /// A key's new value and lease; `None` removes it.
 type Write = Option<(Bytes, Option<LeaseId>)>;
+
+/// What guards found under their keys, so that it is read once.
+type Looked<'a> = HashMap<&'a Bytes, Option<State>>;
 
 /// Writes one commit as `revision`; what it changed, in the order of the keys. Nothing has been
 /// written where the answer is an error other than [`StoreError::Engine`].
@@ -20,8 +28,9 @@ pub(super) fn commit(
     leases: &Leases,
     revision: Revision,
 ) -> Result<Changes, StoreError> {
+    let mut looked = Looked::new();
     for guard in guards {
-        if !holds(connection, guard)? {
+        if !holds(connection, guard, &mut looked)? {
             return Err(StoreError::Refused {
                 guard: guard.clone(),
                 revision: revision - 1,
@@ -50,34 +59,47 @@ pub(super) fn commit(
     }
     let mut changes = Changes::new();
     for (key, write) in writes {
-        changes.extend(write_key(connection, key, write, revision)?);
+        let before = looked.remove(&key);
+        changes.extend(write_key(connection, key, write, before, revision)?);
     }
+    touch(connection, revision, &changes)?;
     Ok(changes)
 }
 
-fn holds(connection: &Connection, guard: &Guard) -> Result<bool, StoreError> {
-    let (key, wanted): (&Bytes, &dyn Fn(&Entry) -> bool) = match guard {
-        Guard::Absent(key) => return Ok(read_entry(connection, key)?.is_none()),
-        Guard::Exists(key) => (key, &|_| true),
-        Guard::Modified(key, revision) => (key, &|entry| entry.modified == *revision),
-        Guard::Version(key, version) => (key, &|entry| entry.version == *version),
-        Guard::Value(key, value) => (key, &|entry| entry.value == *value),
+fn holds<'a>(
+    connection: &Connection,
+    guard: &'a Guard,
+    looked: &mut Looked<'a>,
+) -> Result<bool, StoreError> {
+    let (Guard::Absent(key)
+    | Guard::Exists(key)
+    | Guard::Modified(key, _)
+    | Guard::Version(key, _)
+    | Guard::Value(key, _)) = guard;
+    let found = match looked.entry(key) {
+        hash_map::Entry::Occupied(looked) => looked.into_mut(),
+        hash_map::Entry::Vacant(new) => new.insert(State::now(connection, key).map_err(engine)?),
     };
-    Ok(read_entry(connection, key)?.as_ref().is_some_and(wanted))
-}
-
-fn read_entry(connection: &Connection, key: &[u8]) -> Result<Option<Entry>, StoreError> {
-    const GET: &str =
-        "SELECT key, value, created, modified, version, lease FROM entry WHERE key = ?1";
-    let mut statement = connection.prepare_cached(GET).map_err(engine)?;
-    statement
-        .query_row([key], read::entry)
-        .optional()
-        .map_err(engine)
+    let Some(state) = found.as_ref().filter(|state| !state.is_removed()) else {
+        return Ok(matches!(guard, Guard::Absent(_)));
+    };
+    Ok(match guard {
+        Guard::Absent(_) => false,
+        Guard::Exists(_) => true,
+        Guard::Modified(_, revision) => state.modified == *revision,
+        Guard::Version(_, version) => state.version == *version,
+        Guard::Value(_, value) => {
+            let entry = state.clone().entry(connection, key.clone());
+            entry
+                .map_err(engine)?
+                .is_some_and(|entry| entry.value == *value)
+        }
+    })
 }
 
 fn keys(connection: &Connection, range: &Range) -> Result<Vec<Bytes>, StoreError> {
-    const KEYS: &str = "SELECT key FROM entry WHERE key >= ?1 AND key < ?2 ORDER BY key";
+    const KEYS: &str = "SELECT key FROM entry
+        WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL ORDER BY key";
     let mut statement = connection.prepare_cached(KEYS).map_err(engine)?;
     let (start, end) = read::bounds(range);
     let rows = statement
@@ -87,53 +109,20 @@ fn keys(connection: &Connection, range: &Range) -> Result<Vec<Bytes>, StoreError
         .collect()
 }
 
+/// Writes one key; `looked` is what is there, if that is known. Nothing where it was gone already.
 fn write_key(
     connection: &Connection,
     key: Bytes,
     write: Write,
+    looked: Option<Option<State>>,
     revision: Revision,
 ) -> Result<Option<Change>, StoreError> {
-    let before = read_entry(connection, &key)?;
-    if let Some(before) = &before {
-        keep_value(connection, before)?;
-    }
-    let after = match (write, &before) {
-        (None, None) => return Ok(None),
-        (None, Some(gone)) => {
-            const DELETE: &str = "DELETE FROM entry WHERE key = ?1";
-            let mut delete = connection.prepare_cached(DELETE).map_err(engine)?;
-            delete.execute([&key[..]]).map_err(engine)?;
-            keep_past(connection, &key, revision, None, gone.created)?;
-            None
-        }
-        (Some((value, lease)), before) => {
-            const PUT: &str = "INSERT OR REPLACE INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let (created, version) = before
-                .as_ref()
-                .map_or((revision, 1), |entry| (entry.created, entry.version + 1));
-            let entry = Entry {
-                key: key.clone(),
-                value,
-                created,
-                modified: revision,
-                version,
-                lease,
-            };
-            let mut put = connection.prepare_cached(PUT).map_err(engine)?;
-            put.execute(params![
-                &key[..],
-                &entry.value[..],
-                created.cast_signed(),
-                revision.cast_signed(),
-                version.cast_signed(),
-                lease.map(|lease| lease.0.cast_signed()),
-            ])
-            .map_err(engine)?;
-            keep_past(connection, &key, revision, Some(&entry), created)?;
-            Some(entry)
-        }
+    let written = match write {
+        Some((value, lease)) => put(connection, key.clone(), value, lease, looked, revision),
+        None => remove(connection, key.clone(), looked, revision),
     };
-    Ok(Some(Change {
+    let written = written.map_err(engine)?;
+    Ok(written.map(|(before, after)| Change {
         revision,
         key,
         before,
@@ -141,42 +130,79 @@ fn write_key(
     }))
 }
 
-/// Gives the history the value of an entry that is about to go.
-fn keep_value(connection: &Connection, gone: &Entry) -> Result<(), StoreError> {
-    const KEEP: &str = "UPDATE history SET value = ?3 WHERE key = ?1 AND revision = ?2";
-    let mut keep = connection.prepare_cached(KEEP).map_err(engine)?;
-    keep.execute(params![
-        &gone.key[..],
-        gone.modified.cast_signed(),
-        &gone.value[..]
-    ])
-    .map_err(engine)?;
-    Ok(())
+/// What was there, and what is.
+type Written = (Option<Entry>, Option<Entry>);
+
+fn put(
+    connection: &Connection,
+    key: Bytes,
+    value: Bytes,
+    lease: Option<LeaseId>,
+    looked: Option<Option<State>>,
+    revision: Revision,
+) -> rusqlite::Result<Option<Written>> {
+    let checksum = Some(schema::checksum(&value));
+    let mut state = State {
+        content: Content::keep(connection, &value)?,
+        created: revision,
+        modified: revision,
+        version: 1,
+        lease,
+    };
+    // Most keys that nobody looked at are new: then one step finds that out and writes.
+    let there = match looked {
+        Some(Some(there)) => Some(there),
+        Some(None) | None if state.begin(connection, &key, checksum)? => None,
+        _ => State::now(connection, &key)?,
+    };
+    let mut before = None;
+    if let Some(there) = there {
+        there.end(connection, &key, revision)?;
+        if !there.is_removed() {
+            (state.created, state.version) = (there.created, there.version + 1);
+        }
+        state.replace(connection, &key, checksum)?;
+        before = there.entry(connection, key.clone())?;
+    }
+    let after = Entry {
+        key,
+        value,
+        created: state.created,
+        modified: revision,
+        version: state.version,
+        lease,
+    };
+    Ok(Some((before, Some(after))))
 }
 
-/// Writes what a key became into the history: with the checksum of its value, or, where it was
-/// removed, without one.
-fn keep_past(
+fn remove(
     connection: &Connection,
-    key: &[u8],
+    key: Bytes,
+    looked: Option<Option<State>>,
     revision: Revision,
-    entry: Option<&Entry>,
-    created: Revision,
-) -> Result<(), StoreError> {
-    const KEEP: &str = "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let mut keep = connection.prepare_cached(KEEP).map_err(engine)?;
-    keep.execute(params![
-        key,
-        revision.cast_signed(),
-        entry.map(|entry| schema::checksum(&entry.value)),
-        created.cast_signed(),
-        entry.map_or(0, |entry| entry.version.cast_signed()),
-        entry
-            .and_then(|entry| entry.lease)
-            .map(|lease| lease.0.cast_signed()),
-    ])
-    .map_err(engine)?;
-    Ok(())
+) -> rusqlite::Result<Option<Written>> {
+    let there = match looked {
+        Some(looked) => looked,
+        None => State::now(connection, &key)?,
+    };
+    let Some(there) = there.filter(|there| !there.is_removed()) else {
+        return Ok(None);
+    };
+    there.end(connection, &key, revision)?;
+    let gone = State {
+        content: Content::Removed,
+        created: there.created,
+        modified: revision,
+        version: 0,
+        lease: None,
+    };
+    gone.replace(connection, &key, None)?;
+    Ok(Some((there.entry(connection, key)?, None)))
+}
+
+fn touch(connection: &Connection, revision: Revision, changes: &Changes) -> Result<(), StoreError> {
+    let keys = changes.iter().map(|change| &change.key);
+    schema::touch(connection, revision, keys).map_err(engine)
 }
 
 /// Makes a lease durable and names it.
@@ -205,8 +231,9 @@ pub(super) fn end_lease(
     let keys: Result<Vec<Bytes>, _> = rows.map(|row| row.map(Bytes::from)).collect();
     let mut changes = Changes::new();
     for key in keys.map_err(engine)? {
-        changes.extend(write_key(connection, key, None, revision)?);
+        changes.extend(write_key(connection, key, None, None, revision)?);
     }
+    touch(connection, revision, &changes)?;
     connection
         .execute("DELETE FROM lease WHERE id = ?1", [id])
         .map_err(engine)?;
@@ -216,17 +243,16 @@ pub(super) fn end_lease(
 /// Of each key keeps what it was at `before` and what came after; a key that was removed by then is
 /// forgotten.
 pub(super) fn compact(connection: &Connection, before: Revision) -> Result<(), StoreError> {
-    // Only what was written since the last time can have taken another's place: what costs is what
-    // happened since, not what there is. A cross join is made in the order in which it is written.
-    const SUPERSEDED: &str = "DELETE FROM history WHERE (key, revision) IN (
-        SELECT former.key, former.revision FROM history AS later CROSS JOIN history AS former
-        WHERE later.revision > ?1 AND later.revision <= ?2
-          AND former.key = later.key AND former.revision < later.revision)";
-    const REMOVED: &str =
-        "DELETE FROM history WHERE revision > ?1 AND revision <= ?2 AND value IS NULL";
-    let (_, oldest) = schema::revisions(connection).map_err(engine)?;
-    let since = [oldest.cast_signed(), before.cast_signed()];
-    connection.execute(SUPERSEDED, since).map_err(engine)?;
-    connection.execute(REMOVED, since).map_err(engine)?;
+    const FORGET: [&str; 4] = [
+        "DELETE FROM body WHERE id IN (
+           SELECT value FROM history WHERE revision <= ?1 AND typeof(value) = 'integer')",
+        "DELETE FROM history WHERE revision <= ?1",
+        "DELETE FROM entry WHERE value IS NULL AND modified <= ?1",
+        "DELETE FROM touched WHERE revision <= ?1",
+    ];
+    for forget in FORGET {
+        let upto = [before.cast_signed()];
+        connection.execute(forget, upto).map_err(engine)?;
+    }
     schema::set_meta(connection, "oldest", before).map_err(engine)
 }

@@ -1,6 +1,7 @@
 //! Looking after a store: checks and backups.
 
 use std::{
+    collections::HashMap,
     fmt,
     fs::{self, File, OpenOptions},
     io,
@@ -8,9 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
 use rusqlite::{Connection, Transaction};
 
-use super::{FILE, engine, schema};
+use super::{FILE, engine, schema, state::State};
 use crate::{Revision, StoreError};
 
 /// What a check found.
@@ -42,29 +44,29 @@ impl fmt::Display for Summary {
 const BREACHES: [(&str, &str); 6] = [
     (
         "changes newer than the newest revision",
-        "SELECT COUNT(*) FROM history WHERE revision > (SELECT value FROM meta WHERE name = 'revision')",
+        "SELECT COUNT(*) FROM (SELECT modified AS at FROM entry UNION ALL SELECT revision FROM history
+         UNION ALL SELECT revision FROM touched)
+         WHERE at > (SELECT value FROM meta WHERE name = 'revision')",
     ),
     (
-        "keys that differ from their history",
-        "SELECT COUNT(*) FROM entry AS e WHERE NOT EXISTS (SELECT 1 FROM history AS h
-         WHERE h.key = e.key AND h.revision = e.modified AND h.created = e.created
-           AND (h.value = e.value OR typeof(h.value) = 'integer') AND h.version = e.version AND h.lease IS e.lease)",
+        "changes that are older than what they changed",
+        "SELECT COUNT(*) FROM history WHERE modified >= revision",
     ),
     (
-        "keys that their history has and the store has not, or has older",
-        "SELECT COUNT(*) FROM history AS h WHERE h.value IS NOT NULL
-         AND NOT EXISTS (SELECT 1 FROM history AS l WHERE l.key = h.key AND l.revision > h.revision)
-         AND NOT EXISTS (SELECT 1 FROM entry AS e WHERE e.key = h.key AND e.modified = h.revision)",
+        "keys that no commit touched",
+        "SELECT COUNT(*) FROM entry AS e WHERE modified > (SELECT value FROM meta WHERE name = 'oldest')
+         AND NOT EXISTS (SELECT 1 FROM touched WHERE revision = e.modified)",
     ),
     (
-        "changes without their value",
-        "SELECT COUNT(*) FROM history AS h WHERE typeof(h.value) = 'integer'
-         AND NOT EXISTS (SELECT 1 FROM entry AS e WHERE e.key = h.key AND e.modified = h.revision)",
+        "values that are missing",
+        "SELECT COUNT(*) FROM (SELECT value FROM entry UNION ALL SELECT value FROM history) AS one
+         WHERE typeof(value) = 'integer' AND NOT EXISTS (SELECT 1 FROM body WHERE id = one.value)",
     ),
     (
-        "keys that were removed and are still there",
-        "SELECT COUNT(*) FROM history AS h JOIN entry AS e ON e.key = h.key
-         WHERE h.value IS NULL AND h.revision >= e.modified",
+        "values that are nobody's, or several keys'",
+        "SELECT ABS((SELECT COUNT(*) FROM body)
+         - (SELECT COUNT(*) FROM entry WHERE typeof(value) = 'integer')
+         - (SELECT COUNT(*) FROM history WHERE typeof(value) = 'integer'))",
     ),
     (
         "keys on a lease that does not exist",
@@ -101,15 +103,33 @@ pub fn check(directory: &Path) -> Result<Summary, StoreError> {
             )));
         }
     }
-    let damaged = damaged_values(&moment).map_err(engine)?;
-    if damaged > 0 {
-        return Err(StoreError::Engine(format!(
-            "the store is not whole: {damaged} keys that differ from their history's checksum"
-        )));
+    for (what, found) in [
+        (
+            "keys that differ from their checksum",
+            damaged_values(&moment),
+        ),
+        (
+            "keys that the store has not as their last change left them",
+            lost(&moment),
+        ),
+        (
+            "changes without what was there before",
+            unexplained(&moment),
+        ),
+    ] {
+        let found = found.map_err(engine)?;
+        if found > 0 {
+            return Err(StoreError::Engine(format!(
+                "the store is not whole: {found} {what}"
+            )));
+        }
     }
     let (newest, oldest) = schema::revisions(&moment).map_err(engine)?;
     Ok(Summary {
-        keys: count(&moment, "SELECT COUNT(*) FROM entry")?,
+        keys: count(
+            &moment,
+            "SELECT COUNT(*) FROM entry WHERE value IS NOT NULL",
+        )?,
         newest,
         oldest,
     })
@@ -117,16 +137,66 @@ pub fn check(directory: &Path) -> Result<Summary, StoreError> {
 
 /// How many of the newest values are not those that were written.
 fn damaged_values(moment: &Transaction<'_>) -> rusqlite::Result<u64> {
-    const NEWEST: &str = "SELECT e.value, h.value FROM entry AS e JOIN history AS h
-        ON h.key = e.key AND h.revision = e.modified WHERE typeof(h.value) = 'integer'";
+    const NEWEST: &str = "SELECT key, value, created, modified, version, lease, checksum FROM entry
+        WHERE value IS NOT NULL";
     let mut statement = moment.prepare(NEWEST)?;
     let mut rows = statement.query([])?;
     let mut damaged = 0;
     while let Some(row) = rows.next()? {
-        let value = row.get_ref(0)?.as_blob()?;
-        damaged += u64::from(schema::checksum(value) != row.get::<_, i64>(1)?);
+        let checksum: Option<i64> = row.get(6)?;
+        let entry = State::read(row, 1)?.entry(moment, Bytes::new())?;
+        let is = entry.map(|entry| schema::checksum(&entry.value));
+        damaged += u64::from(is != checksum);
     }
     Ok(damaged)
+}
+
+/// Which commit touched each key last, of those that are kept.
+fn last_touched(moment: &Transaction<'_>) -> rusqlite::Result<HashMap<Vec<u8>, Revision>> {
+    let mut last = HashMap::new();
+    each_touch(moment, |key, revision| {
+        last.insert(key.to_vec(), revision);
+        Ok(())
+    })?;
+    Ok(last)
+}
+
+fn each_touch(
+    moment: &Transaction<'_>,
+    mut each: impl FnMut(&[u8], Revision) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = moment.prepare("SELECT revision, keys FROM touched ORDER BY revision")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let revision = row.get::<_, i64>(0)?.cast_unsigned();
+        for key in schema::parted(row.get_ref(1)?.as_blob()?) {
+            each(key, revision)?;
+        }
+    }
+    Ok(())
+}
+
+/// How many keys are not what the last commit that touched them left.
+fn lost(moment: &Transaction<'_>) -> rusqlite::Result<u64> {
+    let mut lost = 0;
+    for (key, revision) in last_touched(moment)? {
+        let now = State::now(moment, &key)?;
+        lost += u64::from(now.is_none_or(|now| now.modified != revision));
+    }
+    Ok(lost)
+}
+
+/// How many changes of a key that there had been a change of before do not know it.
+fn unexplained(moment: &Transaction<'_>) -> rusqlite::Result<u64> {
+    let (mut last, mut unexplained) = (HashMap::new(), 0);
+    each_touch(moment, |key, revision| {
+        if let Some(former) = last.insert(key.to_vec(), revision) {
+            let before = State::before(moment, key, revision)?;
+            unexplained += u64::from(before.is_none_or(|before| before.modified != former));
+        }
+        Ok(())
+    })?;
+    Ok(unexplained)
 }
 
 fn count(moment: &Transaction<'_>, sql: &str) -> Result<u64, StoreError> {

@@ -7,12 +7,14 @@
 //! the history table.
 
 mod commit;
+mod former;
 mod lease;
 mod lock;
 mod maintain;
 mod read;
 mod recent;
 mod schema;
+mod state;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -1,6 +1,7 @@
 //! Reading, beside the writer.
 
 use std::{
+    collections::HashMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
@@ -9,34 +10,24 @@ use std::{
 };
 
 use bytes::Bytes;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
-use super::{engine, schema};
-use crate::{Change, Changes, Entry, LeaseId, MAX_KEY, Page, Range, Revision, StoreError};
+use super::{engine, schema, state::State};
+use crate::{Change, Changes, Entry, MAX_KEY, Page, Range, Revision, StoreError};
 
 /// Threads that read at the same time, each by a connection that is kept: making one costs more than
 /// many reads, and what waits for processors anyhow may as well wait for its turn.
 const KEPT: usize = 4;
 
 const NEWEST: &str = "SELECT key, value, created, modified, version, lease FROM entry
-    WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
+    WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL ORDER BY key LIMIT ?3";
 
-// Of the history, the value that is its key's newest is in `entry`: see [`schema`].
-const AT: &str = "SELECT key, CASE typeof(value) WHEN 'integer'
-      THEN (SELECT value FROM entry WHERE key = h.key) ELSE value END,
-      created, revision, version, lease FROM history AS h
-    WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL
-      AND revision = (SELECT MAX(revision) FROM history WHERE key = h.key AND revision <= ?4)
-    ORDER BY key LIMIT ?3";
+/// Also those that were removed: they may have been there.
+const EVER: &str = "SELECT key, value, created, modified, version, lease FROM entry
+    WHERE key >= ?1 AND key < ?2 ORDER BY key";
 
-const SINCE: &str = "SELECT key, CASE typeof(value) WHEN 'integer'
-      THEN (SELECT value FROM entry WHERE key = h.key) ELSE value END,
-      created, revision, version, lease FROM history AS h
-    WHERE revision > ?3 AND revision <= ?4 AND key >= ?1 AND (?2 IS NULL OR key < ?2) ORDER BY revision, key";
-
-const BEFORE: &str = "SELECT key, value, created, revision, version, lease FROM history
-    WHERE key = ?1 AND revision < ?2 ORDER BY revision DESC LIMIT 1";
+const TOUCHED: &str = "SELECT revision, keys FROM touched WHERE revision > ?1 AND revision <= ?2 ORDER BY revision DESC";
 
 /// Greater than every key.
 static AFTER_ALL: [u8; MAX_KEY + 1] = [0xff; MAX_KEY + 1];
@@ -139,27 +130,13 @@ impl Readers {
             let revision = at.unwrap_or(newest);
             check_kept(revision, newest, oldest)?;
             // One more than asked for tells whether there is more.
-            let rows = if limit == 0 {
-                -1
+            let most = if limit == 0 { usize::MAX } else { limit + 1 };
+            let found = if revision == newest {
+                newest_entries(connection, range, most)
             } else {
-                i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
+                entries_at(connection, range, most, revision)
             };
-            let (start, end) = bounds(range);
-            let entries: Result<Vec<Entry>, _> = if revision == newest {
-                let mut statement = connection.prepare_cached(NEWEST).map_err(engine)?;
-                let found = statement
-                    .query_map(params![start, end, rows], entry)
-                    .map_err(engine)?;
-                found.collect()
-            } else {
-                let mut statement = connection.prepare_cached(AT).map_err(engine)?;
-                let at = revision.cast_signed();
-                let found = statement
-                    .query_map(params![start, end, rows, at], entry)
-                    .map_err(engine)?;
-                found.collect()
-            };
-            let mut entries = entries.map_err(engine)?;
+            let mut entries = found.map_err(engine)?;
             let more = limit != 0 && entries.len() > limit;
             if more {
                 entries.truncate(limit);
@@ -182,46 +159,95 @@ impl Readers {
         self.with(|connection| {
             let (newest, oldest) = schema::revisions(connection).map_err(engine)?;
             check_kept(after, newest, oldest)?;
-            let mut statement = connection.prepare_cached(SINCE).map_err(engine)?;
-            let (start, end) = (&range.start[..], range.end.as_deref());
-            let bounds = params![start, end, after.cast_signed(), to.cast_signed()];
-            let rows = statement.query_map(bounds, image).map_err(engine)?;
-            let mut commits: Vec<Changes> = Vec::new();
-            for row in rows {
-                let (key, revision, after) = row.map_err(engine)?;
-                let before = before(connection, &key, revision)?;
-                let change = Change {
-                    revision,
-                    key,
-                    before,
-                    after,
-                };
-                match commits
-                    .last_mut()
-                    .filter(|changes| changes[0].revision == revision)
-                {
-                    Some(changes) => changes.push(change),
-                    None => commits.push(vec![change]),
-                }
-            }
-            Ok(commits)
+            changes(connection, range, after, to).map_err(engine)
         })
     }
 }
 
-fn before(
+fn newest_entries(
     connection: &Connection,
-    key: &[u8],
-    revision: Revision,
-) -> Result<Option<Entry>, StoreError> {
-    let mut statement = connection.prepare_cached(BEFORE).map_err(engine)?;
-    let mut rows = statement
-        .query_map(params![key, revision.cast_signed()], image)
-        .map_err(engine)?;
-    match rows.next() {
-        Some(row) => Ok(row.map_err(engine)?.2),
-        None => Ok(None),
+    range: &Range,
+    most: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let mut statement = connection.prepare_cached(NEWEST)?;
+    let (start, end) = bounds(range);
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![start, end, limit])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key = Bytes::from(row.get::<_, Vec<u8>>(0)?);
+        entries.extend(State::read(row, 1)?.entry(connection, key)?);
     }
+    Ok(entries)
+}
+
+fn entries_at(
+    connection: &Connection,
+    range: &Range,
+    most: usize,
+    revision: Revision,
+) -> rusqlite::Result<Vec<Entry>> {
+    let mut statement = connection.prepare_cached(EVER)?;
+    let (start, end) = bounds(range);
+    let mut rows = statement.query(params![start, end])?;
+    let mut entries = Vec::new();
+    while entries.len() < most
+        && let Some(row) = rows.next()?
+    {
+        let key = Bytes::from(row.get::<_, Vec<u8>>(0)?);
+        if let Some(then) = State::read(row, 1)?.at(connection, &key, revision)? {
+            entries.extend(then.entry(connection, key)?);
+        }
+    }
+    Ok(entries)
+}
+
+/// From the last commit to the first: what a key was before one is what it was after the one before.
+fn changes(
+    connection: &Connection,
+    range: &Range,
+    after: Revision,
+    to: Revision,
+) -> rusqlite::Result<Vec<Changes>> {
+    let mut statement = connection.prepare_cached(TOUCHED)?;
+    let mut rows = statement.query(params![after.cast_signed(), to.cast_signed()])?;
+    let mut commits = Vec::new();
+    let mut later: HashMap<Bytes, Option<State>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let revision = row.get::<_, i64>(0)?.cast_unsigned();
+        let mut commit = Changes::new();
+        for key in schema::parted(row.get_ref(1)?.as_blob()?) {
+            if !range.contains(key) {
+                continue;
+            }
+            let key = Bytes::copy_from_slice(key);
+            let is = match later.remove(&key) {
+                Some(state) => state,
+                None => match State::now(connection, &key)? {
+                    Some(now) => now.at(connection, &key, revision)?,
+                    None => None,
+                },
+            };
+            let was = State::before(connection, &key, revision)?;
+            let entry = |state: Option<State>| match state {
+                Some(state) => state.entry(connection, key.clone()),
+                None => Ok(None),
+            };
+            let (before, after) = (entry(was.clone())?, entry(is)?);
+            commit.push(Change {
+                revision,
+                key: key.clone(),
+                before,
+                after,
+            });
+            later.insert(key, was);
+        }
+        if !commit.is_empty() {
+            commits.push(commit);
+        }
+    }
+    commits.reverse();
+    Ok(commits)
 }
 
 /// Whether the state at a revision, and every change after it, is there.
@@ -237,30 +263,4 @@ pub(super) fn check_kept(
         return Err(StoreError::Compacted { asked, oldest });
     }
     Ok(())
-}
-
-/// A row as an entry: key, value, created, modified, version, lease.
-pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    Ok(Entry {
-        key: Bytes::from(row.get::<_, Vec<u8>>(0)?),
-        value: Bytes::from(row.get::<_, Vec<u8>>(1)?),
-        created: row.get::<_, i64>(2)?.cast_unsigned(),
-        modified: row.get::<_, i64>(3)?.cast_unsigned(),
-        version: row.get::<_, i64>(4)?.cast_unsigned(),
-        lease: row
-            .get::<_, Option<i64>>(5)?
-            .map(|id| LeaseId(id.cast_unsigned())),
-    })
-}
-
-/// A row of the history: its key, its revision, and the entry unless the key was removed.
-fn image(row: &Row<'_>) -> rusqlite::Result<(Bytes, Revision, Option<Entry>)> {
-    let key = Bytes::from(row.get::<_, Vec<u8>>(0)?);
-    let revision = row.get::<_, i64>(3)?.cast_unsigned();
-    let removed = row.get_ref(1)? == rusqlite::types::ValueRef::Null;
-    Ok((
-        key,
-        revision,
-        if removed { None } else { Some(entry(row)?) },
-    ))
 }

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use super::{commit, engine, lease::Leases, recent::Recent, schema};
 use crate::{Changes, Guard, LeaseId, Operation, Revision, StoreError};
 
-/// The most commands that share one transaction.
-const GROUP: usize = 512;
+/// Guards and operations after which a transaction takes no more commits.
+const GROUP: usize = 16 << 10;
 
 /// What the writer is asked for.
 #[derive(Debug)]
@@ -31,6 +31,16 @@ pub(super) enum Request {
     Compact {
         before: Revision,
     },
+}
+
+impl Request {
+    /// How much there is to do.
+    fn size(&self) -> usize {
+        match self {
+            Request::Commit { guards, operations } => guards.len() + operations.len() + 1,
+            _ => 1,
+        }
+    }
 }
 
 /// The commit's revision or the granted lease's number; 0 for the others.
@@ -131,25 +141,19 @@ impl Writer {
                     .map_err(|_| channel::RecvTimeoutError::Disconnected),
                 Some(left) => self.commands.recv_timeout(left),
             };
-            let mut group = Vec::new();
             match first {
-                Ok(command) => group.push(command),
-                Err(channel::RecvTimeoutError::Timeout) => {}
+                Ok(command) => self.carry_out(Some(command)),
+                Err(channel::RecvTimeoutError::Timeout) => self.carry_out(None),
                 Err(channel::RecvTimeoutError::Disconnected) => return,
             }
-            group.extend(self.commands.try_iter().take(GROUP - group.len()));
-            self.carry_out(group);
         }
     }
 
     /// One transaction for a group; everybody is answered after it, also who was refused: what a
     /// guard was compared with may be a commit of the same group.
-    fn carry_out(&mut self, commands: Vec<Command>) {
-        let (requests, replies): (Vec<_>, Vec<_>) = commands
-            .into_iter()
-            .map(|command| (command.request, command.reply))
-            .unzip();
-        match self.transact(&requests) {
+    fn carry_out(&mut self, first: Option<Command>) {
+        let mut replies = Vec::new();
+        match self.transact(first, &mut replies) {
             Ok(Group { commits, answers }) => {
                 self.leases.keep();
                 self.recent.add(commits);
@@ -173,8 +177,19 @@ impl Writer {
         }
     }
 
-    fn transact(&mut self, requests: &[Request]) -> Result<Group, StoreError> {
+    /// The first command and what comes while the group is made. Who is to be answered is in `replies`,
+    /// also where it fails.
+    fn transact(
+        &mut self,
+        first: Option<Command>,
+        replies: &mut Vec<oneshot::Sender<Answer>>,
+    ) -> Result<Group, StoreError> {
         let now = Instant::now();
+        let mut take = |command: Command| {
+            replies.push(command.reply);
+            command.request
+        };
+        let first = first.map(&mut take);
         let begun = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate);
@@ -192,12 +207,17 @@ impl Writer {
         for lease in work.leases.expired(now) {
             work.end_lease(lease)?;
         }
-        let mut answers = Vec::with_capacity(requests.len());
-        for request in requests {
-            match work.carry_out(request) {
+        let (mut answers, mut size) = (Vec::new(), 0);
+        let mut next = first;
+        while let Some(request) = next {
+            size += request.size();
+            match work.carry_out(&request) {
                 Err(error @ StoreError::Engine(_)) => return Err(error),
                 answer => answers.push(answer),
             }
+            let more = size < GROUP && !matches!(request, Request::Compact { .. });
+            let waiting = more.then(|| self.commands.try_recv().ok()).flatten();
+            next = waiting.map(&mut take);
         }
         let Work {
             newest: reached,
