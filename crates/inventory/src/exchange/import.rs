@@ -15,10 +15,11 @@ use crate::{
     feed::changed_fields, kind::Kind,
 };
 
-/// How many resources are tried in one commit; fewer where they do not fit.
-const BATCH: usize = 128;
-/// How many commits are on their way at once.
-const ABREAST: usize = 4;
+/// How many resources are tried in one commit; fewer where they do not fit. Of a kind with two
+/// constraints and a reference so many do.
+const BATCH: usize = 100;
+/// How many commits are on their way at once, to share what makes them durable.
+const ABREAST: usize = 8;
 
 /// A row that can be written.
 #[derive(Debug, Clone)]
@@ -95,11 +96,9 @@ impl Inventory {
             meets: AtomicBool::new(dry),
         };
         loop {
-            let named = ready.iter().map(|row| (row.resource(), row.clone()));
-            let mut named: HashMap<String, Ready> = match dry {
-                true => HashMap::new(),
-                false => named.collect(),
-            };
+            let may_wait = ready.iter().filter(|row| !dry && !row.targets.is_empty());
+            let mut named: HashMap<String, Ready> =
+                may_wait.map(|row| (row.resource(), row.clone())).collect();
             let before = ready.len();
             let mut done = import.all(ready).await?;
             // What some refer to may have come with others.
@@ -178,7 +177,11 @@ impl Inventory {
 
 impl Import<'_> {
     async fn all(&self, ready: Vec<Ready>) -> Result<Report, Refused> {
-        let batches: Vec<Vec<Ready>> = ready.chunks(BATCH).map(<[_]>::to_vec).collect();
+        let mut rows = ready.into_iter();
+        let batches = std::iter::from_fn(|| {
+            let batch: Vec<Ready> = rows.by_ref().take(BATCH).collect();
+            (!batch.is_empty()).then_some(batch)
+        });
         let done = stream::iter(batches).map(|batch| self.batch(batch));
         let done = done.buffer_unordered(ABREAST);
         let fold = async |mut report: Report, part| {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use wright_model::Name;
 use wright_store::Revision;
 
@@ -91,9 +91,7 @@ impl Pen<'_> {
             }
             Change::Merge { patch } => {
                 let before = draft.before.clone().unwrap_or_else(Record::empty);
-                let mut whole = json!({ "labels": before.labels, "body": before.body });
-                merge(&mut whole, patch.clone());
-                let content: Content = serde_json::from_value(whole).map_err(|error| {
+                let content = merged(before, patch).map_err(|error| {
                     let violation =
                         Violation::new("patch", "", error.to_string(), "a patch of {labels, body}");
                     draft.invalid(vec![violation])
@@ -301,6 +299,18 @@ impl Draft {
         let of = |violation: Violation| violation.of(self.kind.name(), &self.name);
         Refused::Invalid(violations.into_iter().map(of).collect())
     }
+}
+
+/// What people said, with a merge patch of `{labels, body}` applied to it.
+fn merged(before: Record, patch: &Value) -> Result<Content, serde_json::Error> {
+    let labels = before.labels.into_iter();
+    let labels = labels.map(|(key, value)| (key, Value::String(value)));
+    let mut whole = Value::Object(Map::from_iter([
+        ("labels".to_owned(), Value::Object(labels.collect())),
+        ("body".to_owned(), Value::Object(before.body)),
+    ]));
+    merge(&mut whole, patch.clone());
+    serde_json::from_value(whole)
 }
 
 fn bad_names(draft: &Draft, labels: &BTreeMap<String, String>) -> Vec<Violation> {
