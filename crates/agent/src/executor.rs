@@ -10,12 +10,13 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
-use wright_model::{InstanceId, InstanceStatus};
+use wright_model::{Facts, InstanceId, InstanceStatus};
 use wright_protocol::{Blame, Fault, TaskAnswer};
 
 use crate::{
     AgentError, ArchiveSource, Settings, durable,
     error::{host_fault, locked},
+    facts::Machine,
     hook,
     instance::{Changes, Host, Instance},
     journal::Journal,
@@ -166,6 +167,26 @@ impl Effects for Shared {
                 cpu_ms: (stat.utime + stat.stime) * 1000 / procfs::ticks_per_second().max(1),
             },
         )
+    }
+
+    fn facts(&self) -> Facts {
+        let instances = self.all();
+        let configured = instances.iter().filter_map(|one| one.configured());
+        let packages: BTreeSet<String> = configured
+            .map(|configured| configured.spec.package.to_string())
+            .collect();
+        let mut facts = Machine::own().facts();
+        // Those who made the installation say where it is reached, also by a loopback address.
+        let address = self.host.settings.address;
+        if !facts.addresses.contains(&address) && !address.is_unspecified() {
+            facts.addresses.push(address);
+        }
+        Facts {
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            packages: packages.into_iter().collect(),
+            instances: instances.iter().map(|one| one.id.to_string()).collect(),
+            ..facts
+        }
     }
 }
 

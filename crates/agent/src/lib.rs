@@ -39,6 +39,7 @@ mod errand;
 mod error;
 mod executor;
 mod expect;
+mod facts;
 mod hook;
 mod instance;
 mod journal;
@@ -58,6 +59,7 @@ mod settings;
 mod store;
 mod supervise;
 mod tasks;
+mod told;
 
 pub use daemon::run;
 pub use error::AgentError;

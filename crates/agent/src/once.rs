@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use wright_model::{InstanceId, InstanceStatus};
+use wright_model::{Facts, InstanceId, InstanceStatus};
 use wright_protocol::{Blame, Fault, Task, TaskAnswer, wire::Fence};
 
 use self::under_way::{InFlight, Running};
@@ -65,6 +65,9 @@ pub trait Effects: Send + Sync + 'static {
 
     /// What the agent uses.
     fn usage(&self) -> Usage;
+
+    /// What is found out about the host: a look takes a few milliseconds.
+    fn facts(&self) -> Facts;
 }
 
 /// Does tasks through `E`, each key once. Cheap to clone.

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -26,13 +26,16 @@ use wright_protocol::{
 };
 use wright_route::Table;
 
-use crate::{Effects, Order, Server, Tasks, Usage, error::locked, lookup::Services};
+use crate::{Effects, Order, Server, Tasks, Usage, error::locked, lookup::Services, told::Told};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(2);
 /// A result that was sent this short before the line broke is sent again: it may have been lost.
 const RESEND: Duration = Duration::from_secs(30);
+/// How often the host is looked at for other facts than before.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// The answers on their way to the server.
 #[derive(Default)]
 struct Results {
@@ -126,6 +129,7 @@ pub struct Sessions<E> {
     begun: AtomicU64,
     /// The digest of the table that is held, as a server gave it.
     table: Mutex<Vec<u8>>,
+    told: Told,
 }
 
 /// Why a session ended.
@@ -149,6 +153,7 @@ impl<E: Effects> Sessions<E> {
             results: Arc::default(),
             begun: AtomicU64::new(0),
             table: Mutex::default(),
+            told: Told::default(),
         }
     }
 
@@ -188,6 +193,8 @@ impl<E: Effects> Sessions<E> {
             .await?
             .into_inner();
         let mut heartbeat = heartbeat(DEFAULT_HEARTBEAT);
+        let mut look = interval_at(Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = incoming.message() => {
@@ -215,6 +222,11 @@ impl<E: Effects> Sessions<E> {
                 _ = heartbeat.tick() => {
                     send(&outbox, from_agent::Message::Heartbeat(self.usage())).await?;
                 }
+                _ = look.tick() => {
+                    if let Some(facts) = self.told.look(&self.tasks.effects().facts()) {
+                        send(&outbox, from_agent::Message::Facts(facts)).await?;
+                    }
+                }
             }
         }
     }
@@ -227,6 +239,7 @@ impl<E: Effects> Sessions<E> {
             instances: statuses(&self.tasks.effects().statuses()),
             session: self.begun.fetch_add(1, Ordering::Relaxed),
             table_digest: locked(&self.table).clone(),
+            facts_digest: self.told.begin(&self.tasks.effects().facts()),
         }
     }
 
@@ -261,6 +274,10 @@ impl<E: Effects> Sessions<E> {
                     };
                     send(outbox, from_agent::Message::TableApplied(applied)).await?;
                 }
+            }
+            to_agent::Message::FactsWanted(_) => {
+                let facts = self.told.answer(&self.tasks.effects().facts());
+                send(outbox, from_agent::Message::Facts(facts)).await?;
             }
             to_agent::Message::Welcome(_) => {}
         }

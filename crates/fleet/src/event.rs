@@ -1,5 +1,6 @@
+use bytes::Bytes;
 use tokio::sync::mpsc;
-use wright_model::{InstanceId, InstanceStatus, Name};
+use wright_model::{Digest, InstanceId, InstanceStatus, Name};
 
 /// Something that happened with an agent.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,16 @@ pub enum FleetEvent {
         host: Name,
         /// The revision.
         revision: u64,
+    },
+    /// An agent that is connected to this server has found out these facts about its host.
+    Facts {
+        /// Which host.
+        host: Name,
+        /// What tells them from others.
+        digest: Digest,
+        /// A [`wright_model::Facts`] as JSON; nothing where it only says that it has these: see
+        /// [`Fleet::ask_facts`](crate::Fleet::ask_facts).
+        body: Option<Bytes>,
     },
 }
 

@@ -8,7 +8,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use wright_model::{InstanceId, InstanceStatus, Name, Phase};
-use wright_protocol::{Blame, Fault, wire};
+use wright_protocol::{
+    Blame, Fault,
+    wire::{self, to_agent::Message},
+};
 
 use crate::{
     archive::Archives,
@@ -165,6 +168,22 @@ impl Fleet {
             .seats
             .get(host)
             .is_some_and(|seat| seat.session.is_some())
+    }
+
+    /// Has a host's agent tell its facts again, if it is connected to this server.
+    pub fn ask_facts(&self, host: &Name) {
+        let state = self.0.state();
+        let session = state.seats.get(host).and_then(|seat| seat.session.as_ref());
+        if let Some(session) = session.filter(|session| session.is_here()) {
+            session.order(Message::FactsWanted(wire::FactsWanted {}));
+        }
+    }
+
+    /// The instances that a host's agent last said it has; nothing where it never said any.
+    pub fn instances_on(&self, host: &str) -> Option<Vec<InstanceId>> {
+        let state = self.0.state();
+        let seat = state.seats.get(host)?;
+        Some(seat.statuses.keys().cloned().collect())
     }
 
     /// The last thing heard of every instance, also of those whose agent is away now.

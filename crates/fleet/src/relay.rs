@@ -183,8 +183,8 @@ impl State {
             Said::Output(output) => seat.relayed.get(&output.key).cloned(),
             Said::Result(result) => seat.relayed.remove(&result.key),
             Said::Report(_) | Said::Heartbeat(_) => return self.tell_relays(host, Some(said)),
-            // How far its table is matters to its own server only.
-            Said::TableApplied(_) | Said::Hello(_) => return,
+            // How far its table is, and what its host is, matters to its own server only.
+            Said::TableApplied(_) | Said::Facts(_) | Said::Hello(_) => return,
         };
         for asker in askers.unwrap_or_default() {
             if let Some(news) = self.relays.get(&asker) {

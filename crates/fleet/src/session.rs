@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -9,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
-use wright_model::{InstanceId, InstanceStatus, Name};
+use wright_model::{Digest, InstanceId, InstanceStatus, Name};
 use wright_protocol::{
     Blame, Fault, TaskAnswer,
     wire::{self, FromAgent, Hello, from_agent::Message as Said},
@@ -154,6 +155,9 @@ impl Shared {
             boot_id,
             version,
         });
+        if here {
+            state.facts(host, &hello.facts_digest, None);
+        }
         let present = statuses(host, &hello.instances);
         let gone: Vec<_> = state.seat(host).statuses.keys().cloned().collect();
         let gone = gone
@@ -254,6 +258,10 @@ impl Shared {
                     (session.resident_bytes, session.cpu_ms) = (resident_bytes, cpu_ms);
                 });
             }
+            Said::Facts(wire::Facts { digest, body }) => {
+                let body = (!body.is_empty()).then(|| body.into());
+                self.state().facts(host, &digest, body);
+            }
             Said::Hello(_) => tracing::warn!(%host, "the agent said Hello twice"),
         }
     }
@@ -296,6 +304,17 @@ impl State {
         if known.get(&status.id) != Some(&status) {
             known.insert(status.id.clone(), status.clone());
             self.subscribers.tell(&FleetEvent::Status(status));
+        }
+    }
+
+    /// An agent knows facts of this digest; one of an older program knows none.
+    fn facts(&mut self, host: &Name, digest: &[u8], body: Option<Bytes>) {
+        if let Ok(digest) = digest.try_into() {
+            self.subscribers.tell(&FleetEvent::Facts {
+                host: host.clone(),
+                digest: Digest::from_bytes(digest),
+                body,
+            });
         }
     }
 

@@ -13,9 +13,9 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig},
 };
 use wright_fleet::{FleetEvent, FleetSettings};
-use wright_model::{InstanceStatus, Phase};
+use wright_model::{Digest, InstanceStatus, Phase};
 use wright_pki::{Authority, SERVER_NAME};
-use wright_protocol::wire::{self, from_agent::Message as Said};
+use wright_protocol::wire::{self, from_agent::Message as Said, to_agent::Message};
 
 fn status(id: &str, phase: Phase) -> InstanceStatus {
     InstanceStatus {
@@ -156,6 +156,35 @@ async fn a_heartbeat_tells_what_the_agent_costs() {
     until(&mut events, |e| matches!(e, FleetEvent::Heartbeat { .. })).await;
     let view = served.fleet.agents().remove(0);
     assert_eq!((view.resident_bytes, view.cpu_ms), (9 << 20, 70));
+}
+
+#[tokio::test]
+async fn facts_are_told_of_by_their_digest_and_asked_for() {
+    let served = served().await;
+    let mut events = served.fleet.subscribe();
+    let client = served.client(&served.identity("h1")).await.unwrap();
+    let mut agent = Agent::open(client).await.unwrap();
+    let digest = Digest::of(b"{}");
+    let told = |body: Option<&'static [u8]>| FleetEvent::Facts {
+        host: name("h1"),
+        digest,
+        body: body.map(Into::into),
+    };
+    agent
+        .say(Said::Hello(wire::Hello {
+            facts_digest: digest.as_bytes().to_vec(),
+            ..hello()
+        }))
+        .await;
+    until(&mut events, |e| *e == told(None)).await;
+    served.fleet.ask_facts(&name("h1"));
+    while !matches!(agent.next().await, Some(Message::FactsWanted(_))) {}
+    let facts = wire::Facts {
+        digest: digest.as_bytes().to_vec(),
+        body: b"{}".to_vec(),
+    };
+    agent.say(Said::Facts(facts)).await;
+    until(&mut events, |e| *e == told(Some(b"{}"))).await;
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@
 //!   it by hand, and tolerates them where only programs do.
 
 mod digest;
+mod facts;
 mod host;
 mod instance;
 mod name;
@@ -30,6 +31,7 @@ pub mod token;
 mod units;
 
 pub use digest::{Digest, DigestError};
+pub use facts::{Cpu, Disk, Facts, NetworkInterface, OperatingSystem};
 pub use host::{Capacity, Host, HostState};
 pub use instance::{
     Check, CheckKind, ConfigFile, Expectation, HttpCheck, InstanceId, InstanceRecord, InstanceSpec,

@@ -13,10 +13,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use wright_agent::{Effects, Order, Output, Usage};
-use wright_model::{Check, CheckKind, Digest, InstanceId, InstanceStatus, Name, Phase};
+use wright_model::{Check, CheckKind, Digest, Facts, InstanceId, InstanceStatus, Name, Phase};
 use wright_protocol::{Answer, Blame, Fault, Observation, Task, TaskAnswer};
 
-use crate::{Chance, Fate, Operation, Profile};
+use crate::{Chance, Fate, Operation, Profile, machine};
 
 /// A host that exists in this process's memory only.
 pub struct SimulatedHost {
@@ -339,6 +339,14 @@ impl Effects for SimulatedHost {
     /// All hosts share one process: what it uses is nobody's.
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    fn facts(&self) -> Facts {
+        let instances = locked(&self.instances);
+        Facts {
+            instances: instances.keys().map(ToString::to_string).collect(),
+            ..machine::of(&self.name, self.chance)
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod chance;
 mod fate;
 mod generate;
 mod host;
+mod machine;
 mod profile;
 mod run;
 

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
+use wright_model::Facts;
 use wright_protocol::Answer;
 
 use super::*;
@@ -30,6 +31,10 @@ impl Effects for Counted {
 
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::default()
     }
 }
 

@@ -15,6 +15,7 @@ use tonic::{
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 use wright_agent::Settings;
+use wright_model::{Digest, Facts};
 use wright_protocol::{
     Task, TaskAnswer,
     wire::{
@@ -329,6 +330,24 @@ async fn lookups_are_answered_when_the_server_is_gone() {
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert!(answer.contains("application/problem+json"), "{answer}");
     assert!(host.layout().services().exists());
+}
+
+#[tokio::test]
+async fn the_facts_of_the_host_are_told_by_their_digest_and_whole_when_they_are_asked_for() {
+    let (_host, mut sessions, _) = connected().await;
+    let mut line = dialled(&mut sessions).await;
+    let hello = line.hello().await;
+    line.send(to_agent::Message::FactsWanted(wire::FactsWanted {}))
+        .await;
+    let facts = line.until(|message| match message {
+        from_agent::Message::Facts(facts) => Some(facts),
+        _ => None,
+    });
+    let facts = facts.await;
+    assert_eq!(facts.digest, hello.facts_digest);
+    assert_eq!(facts.digest, Digest::of(&facts.body).as_bytes());
+    let facts: Facts = serde_json::from_slice(&facts.body).unwrap();
+    assert!(facts.cpu.count > 0 && !facts.kernel.is_empty(), "{facts:?}");
 }
 
 #[tokio::test]
