@@ -8,11 +8,12 @@ use crate::{
     Filter, FilterError, Found, Group, Index, Query, QueryError, Row, RowNumber, Step, compile,
     eval::{Frame, Here},
     expr::{Expr, Leaf},
-    group,
+    group, line,
     order::Order,
     plan::Plan,
     search,
     table::Table,
+    value::Value,
 };
 
 /// The most fields that are grouped by.
@@ -253,11 +254,13 @@ impl Index {
             .chain(sort);
         for path in paths {
             // What is not understood is refused when it is asked.
-            if let Ok(Expr::Path(path)) = compile::path(path, kind, self) {
-                kinds.extend(path.hops.into_iter().map(|hop| hop.kind));
-                if let Leaf::Referrers { kind, .. } = path.leaf {
-                    kinds.push(kind);
-                }
+            if let Ok(expr) = compile::path(path, kind, self) {
+                expr.paths(&mut |path| {
+                    kinds.extend(path.hops.iter().map(|hop| hop.kind.clone()));
+                    if let Leaf::Referrers { kind, .. } = &path.leaf {
+                        kinds.push(kind.clone());
+                    }
+                });
             }
         }
         kinds.sort_unstable();
@@ -271,8 +274,9 @@ impl Index {
         kind: &str,
         paths: &[String],
     ) -> Result<Vec<Expr>, QueryError> {
-        let compiled = |path: &String| {
-            compile::path(path, kind, self).map_err(|source| refused(what, path, source))
+        let compiled = |path: &String| match compile::path(path, kind, self) {
+            Ok(Expr::Line(_)) => Err(refused(what, path, line::refused())),
+            compiled => compiled.map_err(|source| refused(what, path, source)),
         };
         paths.iter().map(compiled).collect()
     }
@@ -283,7 +287,10 @@ impl Index {
                 Some(path) => (path, true),
                 None => (path.as_str(), false),
             };
-            let expr = compile::path(path, kind, self);
+            let expr = match compile::path(path, kind, self) {
+                Ok(Expr::Line(_)) => Err(line::refused()),
+                compiled => compiled,
+            };
             let expr = expr.map_err(|source| refused("sort", path, source))?;
             Ok((expr, descending))
         };
@@ -309,6 +316,16 @@ impl Selected {
     fn of(&self, index: &Index, table: &Table, row: u32) -> Json {
         let value = match self {
             Selected::Map(path) => table.assemble(row, path),
+            Selected::Value(Expr::Line(names)) => {
+                let frame = Frame::new(index, Here::Row(table, row));
+                let names = names.iter().map_while(|name| match frame.value(name)? {
+                    Value::Text(name) => Some(name),
+                    _ => None,
+                });
+                let mut names: Vec<&str> = names.collect();
+                names.reverse();
+                Some(names.join("/").into())
+            }
             Selected::Value(expr) => {
                 let value = Frame::new(index, Here::Row(table, row)).value(expr);
                 match (value, expr) {

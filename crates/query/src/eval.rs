@@ -196,6 +196,7 @@ impl<'v, 'f> Frame<'v, 'f> {
                 true => self.value(&three[1])?,
                 false => self.value(&three[2])?,
             },
+            Expr::Line(_) => return None,
             Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::Compare(..) => {
                 Value::Bool(self.truth(expr)?)
             }

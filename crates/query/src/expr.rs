@@ -144,6 +144,9 @@ pub(crate) enum Expr {
     Arithmetic(Arithmetic, Box<[Expr; 2]>),
     Negate(Box<Expr>),
     Choice(Box<[Expr; 3]>),
+    /// The names along the main line, from the document's own outwards: it can be shown and compared, and
+    /// has no value by itself.
+    Line(Vec<Expr>),
 }
 
 impl Literal {
@@ -196,7 +199,7 @@ impl Expr {
             | Expr::Size(one)
             | Expr::Not(one)
             | Expr::Negate(one) => std::slice::from_ref(one),
-            Expr::And(many) | Expr::Or(many) => many,
+            Expr::And(many) | Expr::Or(many) | Expr::Line(many) => many,
         }
     }
 
@@ -219,7 +222,7 @@ impl Expr {
             | Expr::Size(one)
             | Expr::Not(one)
             | Expr::Negate(one) => std::slice::from_mut(one),
-            Expr::And(many) | Expr::Or(many) => many,
+            Expr::And(many) | Expr::Or(many) | Expr::Line(many) => many,
         }
     }
 
@@ -372,6 +375,7 @@ impl fmt::Display for Expr {
             }
             Expr::Negate(one) => write!(f, "-{one}"),
             Expr::Choice(three) => write!(f, "({} ? {} : {})", three[0], three[1], three[2]),
+            Expr::Line(_) => f.write_str("path"),
         }
     }
 }

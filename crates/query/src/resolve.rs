@@ -73,7 +73,26 @@ pub(crate) fn path(
     }
 }
 
-fn joined(keys: &[Key]) -> String {
+/// Where keys lead: over references to a resource of a kind, and there to a field.
+pub(crate) struct Place<'k> {
+    /// The keys up to there.
+    pub(crate) to: &'k [Key],
+    pub(crate) kind: String,
+    /// Those of the field.
+    pub(crate) rest: &'k [Key],
+}
+
+/// Follows the references among keys.
+pub(crate) fn place<'k>(index: &Index, kind: &str, keys: &'k [Key]) -> Place<'k> {
+    let (mut kind, mut at) = (kind.to_owned(), 0);
+    while let Some((length, target)) = reference(index, &kind, &keys[at..]) {
+        (kind, at) = (target, at + length);
+    }
+    let (to, rest) = keys.split_at(at);
+    Place { to, kind, rest }
+}
+
+pub(crate) fn joined(keys: &[Key]) -> String {
     let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
     names.join(".")
 }

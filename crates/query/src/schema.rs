@@ -13,6 +13,19 @@ pub struct Schema {
     pub fields: Vec<FieldSchema>,
     /// Whether documents may have other fields.
     pub open: bool,
+    /// The reference to what such a resource is a part of.
+    pub parent: Option<String>,
+    /// Fields that are those of what a reference leads to, where a document has none of its own.
+    pub inherited: Vec<Inherited>,
+}
+
+/// A field that is inherited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inherited {
+    /// The field.
+    pub path: String,
+    /// The reference to whom it is inherited from.
+    pub from: String,
 }
 
 /// A field of a kind.
@@ -70,6 +83,7 @@ impl Schema {
             kind: kind.to_owned(),
             fields: fields.into_iter().map(field).collect(),
             open: false,
+            ..Schema::default()
         }
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
-use wright_query::{Document, Filter, Index, Query, QueryError, Rank, Schema, Sort};
+use wright_query::{Document, Filter, Index, Inherited, Query, QueryError, Rank, Schema, Sort};
 
 fn put(index: &mut Index, kind: &str, name: &str, body: &Json) {
     let labels = BTreeMap::new();
@@ -305,4 +305,67 @@ fn an_open_kind_without_documents_may_have_any_field() {
         filter.matches(&document, &index)
     };
     assert!(matches("web") && !matches("db"));
+}
+
+#[test]
+fn a_field_that_is_inherited_is_the_documents_own_where_it_has_one() {
+    let mut index = Index::default();
+    let inherits = |kind: &str, own: bool| {
+        let from = Inherited {
+            path: "zone".to_owned(),
+            from: "rack".to_owned(),
+        };
+        let fields = [("rack", Sort::reference("rack", "hosts"))];
+        let zone = own.then_some(("zone", Sort::Text));
+        Schema {
+            inherited: vec![from],
+            ..Schema::new(kind, fields.into_iter().chain(zone))
+        }
+    };
+    index.declare(Schema::new("rack", [("zone", Sort::Text)]));
+    index.declare(inherits("host", true));
+    index.declare(inherits("guest", false));
+    put(&mut index, "rack", "r1", &json!({ "zone": "a" }));
+    put(&mut index, "rack", "r2", &json!({}));
+    for (kind, name, body) in [
+        ("host", "above", json!({ "rack": "r1" })),
+        ("host", "own", json!({ "rack": "r1", "zone": "b" })),
+        ("host", "neither", json!({ "rack": "r2" })),
+        ("host", "nowhere", json!({})),
+        ("guest", "guest", json!({ "rack": "r1" })),
+    ] {
+        put(&mut index, kind, name, &body);
+    }
+    let found = |kind: &str, filter: &str| {
+        let query = Query {
+            kind: Some(kind.to_owned()),
+            filter: Some(filter.to_owned()),
+            ..Query::default()
+        };
+        let found = index.find(&query).unwrap();
+        let rows = index.page(kind, &found.rows, &[]).unwrap();
+        rows.into_iter().map(|row| row.name).collect::<Vec<_>>()
+    };
+    assert_eq!(found("host", "host.zone == 'a'"), ["above"]);
+    assert_eq!(found("host", "host.zone in ['a', 'b']"), ["above", "own"]);
+    assert_eq!(found("host", "host.zone != 'a'"), ["own"]);
+    assert_eq!(found("host", "has(host.zone)"), ["above", "own"]);
+    assert_eq!(found("host", "!has(host.zone)"), ["neither", "nowhere"]);
+    assert_eq!(found("guest", "guest.zone.contains('a')"), ["guest"]);
+    // Who asks must be allowed to see where it comes from.
+    let concerned = |query: Query| index.kinds_of(&query).unwrap();
+    let query = Query {
+        kind: Some("host".to_owned()),
+        ..Query::default()
+    };
+    let sorted = Query {
+        sort: vec!["-zone".to_owned()],
+        ..query.clone()
+    };
+    let filtered = Query {
+        filter: Some("host.zone == 'a'".to_owned()),
+        ..query
+    };
+    assert_eq!(concerned(sorted), ["host", "rack"]);
+    assert_eq!(concerned(filtered), ["host", "rack"]);
 }

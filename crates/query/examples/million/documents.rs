@@ -31,7 +31,7 @@ pub const FIELDS: [(&str, &str); 29] = [
     ("status", "text"),
     ("environment", "text"),
     ("team", "text"),
-    ("owner", "user"),
+    ("owner", "text"),
     ("site", "text"),
     ("cores", "integer"),
     ("memory", "bytes"),

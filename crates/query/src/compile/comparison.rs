@@ -6,6 +6,7 @@ use super::{Compiled, Compiler};
 use crate::{
     FilterError,
     expr::{Comparison, Expr, Leaf, Literal, Path},
+    inherit, line,
     resolve::error,
     schema::{self, Sort},
 };
@@ -24,16 +25,19 @@ impl Compiler<'_> {
                 leaf,
             }));
         }
-        let (mut two, at) = ([self.expr(value)?, self.expr(holder)?], holder.id);
-        if let (Expr::Path(path), Expr::Literal(Literal::List(elements))) = {
-            let [value, holder] = &mut two;
-            (value, holder)
-        } {
-            for element in elements {
-                self.fit(path, element, at)?;
-            }
-        }
-        Ok(Expr::In(Box::new(two)))
+        let (value, at) = (self.expr(value)?, holder.id);
+        let holder = self.expr(holder)?;
+        inherit::of_each(value, &mut |value| {
+            inherit::of_each(holder.clone(), &mut |holder| {
+                let mut two = [value.clone(), holder];
+                if let [Expr::Path(path), Expr::Literal(Literal::List(elements))] = &mut two {
+                    for element in elements {
+                        self.fit(path, element, at)?;
+                    }
+                }
+                Ok(Expr::In(Box::new(two)))
+            })
+        })
     }
 
     pub(super) fn compare(
@@ -56,10 +60,23 @@ impl Compiler<'_> {
                 same => same,
             };
         }
-        if let [Expr::Path(path), Expr::Literal(literal)] = &mut two {
-            self.fit(path, literal, at)?;
+        if let [Expr::Line(line), Expr::Literal(Literal::Text(text))] = &two {
+            match comparison {
+                Comparison::Equal => return Ok(line::is(line, text)),
+                Comparison::NotEqual => return Ok(Expr::Not(Box::new(line::is(line, text)))),
+                _ => {}
+            }
         }
-        Ok(Expr::Compare(comparison, Box::new(two)))
+        let [one, other] = two;
+        inherit::of_each(one, &mut |one| {
+            inherit::of_each(other.clone(), &mut |other| {
+                let mut two = [one.clone(), other];
+                if let [Expr::Path(path), Expr::Literal(literal)] = &mut two {
+                    self.fit(path, literal, at)?;
+                }
+                Ok(Expr::Compare(comparison, Box::new(two)))
+            })
+        })
     }
 
     /// Makes a constant what the field that it is compared with holds, or refuses it.

@@ -14,7 +14,8 @@ use crate::{
     FilterError, Index,
     eval::calculate,
     expr::{Affix, Arithmetic, Comparison, Expr, Leaf, Literal, Network, Path, Quantifier},
-    resolve::{self, Key, Wanted, error},
+    inherit, line,
+    resolve::{Key, Wanted, error},
     schema::{self, Sort},
     value::Value,
 };
@@ -68,7 +69,7 @@ pub(crate) fn path(path: &str, kind: &str, index: &Index) -> Result<Expr, Filter
             key
         })
         .collect();
-    resolve::path(index, kind, &keys, Wanted::Value).map(Expr::Path)
+    inherit::expression(index, kind, &keys, Wanted::Value)
 }
 
 /// What the elements of a list are, by the name they have in a quantifier.
@@ -214,7 +215,11 @@ impl Compiler<'_> {
             }) => {
                 matches!(field.sort, Sort::Boolean | Sort::Any | Sort::Json)
             }
-            Expr::Path(_) | Expr::Size(_) | Expr::Arithmetic(..) | Expr::Negate(_) => false,
+            Expr::Path(_)
+            | Expr::Line(_)
+            | Expr::Size(_)
+            | Expr::Arithmetic(..)
+            | Expr::Negate(_) => false,
             Expr::Each(quantifier, _) => *quantifier != Quantifier::Count,
             _ => true,
         };
@@ -280,7 +285,9 @@ impl Compiler<'_> {
         });
         let widest = |network: &Network| if network.address.is_ipv4() { 32 } else { 128 };
         match parsed.filter(|network| network.bits <= widest(network)) {
-            Some(network) => Ok(Expr::Within(network, Box::new(self.expr(address)?))),
+            Some(network) => inherit::of_each(self.expr(address)?, &mut |address| {
+                Ok(Expr::Within(network, Box::new(address)))
+            }),
             None => {
                 let message = "containsIP is asked of a constant network".to_owned();
                 let help = "write cidr(\"10.0.0.0/8\").containsIP(host.address)";
@@ -321,7 +328,15 @@ impl Compiler<'_> {
             "matches" => return self.matches(a, b),
             _ => return Err(self.unknown(name, node)),
         };
-        Ok(Expr::Affix(affix, Box::new([self.expr(a)?, self.expr(b)?])))
+        let (text, part) = (self.expr(a)?, self.expr(b)?);
+        if let (Affix::Start, Expr::Line(line), Expr::Literal(Literal::Text(part))) =
+            (affix, &text, &part)
+        {
+            return Ok(line::begins(line, part));
+        }
+        inherit::of_each(text, &mut |text| {
+            Ok(Expr::Affix(affix, Box::new([text, part.clone()])))
+        })
     }
 
     fn matches(&mut self, text: &IdedExpr, pattern: &IdedExpr) -> Compiled {
@@ -332,7 +347,9 @@ impl Compiler<'_> {
         };
         let built = RegexBuilder::new(&pattern).size_limit(MAX_PATTERN).build();
         match built {
-            Ok(built) => Ok(Expr::Matches(built, Box::new(self.expr(text)?))),
+            Ok(built) => inherit::of_each(self.expr(text)?, &mut |text| {
+                Ok(Expr::Matches(built.clone(), Box::new(text)))
+            }),
             Err(cause) => Err(error(column, format!("the pattern is wrong: {cause}"), "")),
         }
     }

@@ -5,6 +5,7 @@ use cel::common::ast::{CallExpr, Expr as Node, IdedExpr, LiteralValue, operators
 use super::{Compiled, Compiler};
 use crate::{
     expr::{Expr, Literal, Within},
+    inherit,
     resolve::{self, Key, Wanted, error},
 };
 
@@ -80,12 +81,7 @@ impl Compiler<'_> {
         } else {
             Wanted::Value
         };
-        let path = resolve::path(self.index, self.kind, &keys, wanted)?;
-        Ok(if test {
-            Expr::Has(path)
-        } else {
-            Expr::Path(path)
-        })
+        inherit::expression(self.index, self.kind, &keys, wanted)
     }
 
     /// Where the leftmost name of a chain stands.
