@@ -180,6 +180,11 @@ pub enum Command {
     /// The history of a resource: who changed what, when and why.
     #[command(after_help = "Example:\n  wright history host h3")]
     History { kind: Name, name: String },
+    /// Where what is declared differs from what agents discovered, and what becomes of it.
+    #[command(
+        after_help = "Examples:\n  wright drift\n  wright drift host h3 --all\n  wright drift accept host h3 serial --why 'board replaced'\n  wright query host 'size(host.drift) > 0' --group-by rack"
+    )]
+    Drift(DriftArgs),
     /// Show who you are, with a password; asks for it.
     #[command(
         after_help = "Examples:\n  wright login ada\n  wright login --oidc\n  wright login ada --server https://10.0.0.1:7400 --ca ca.pem --data ~/.wright"

@@ -1,6 +1,6 @@
 //! What resources were, who changed them, through what and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ const PAGE: usize = 500;
 /// What a resource was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Past {
+    /// Its place in the history: what is read on from.
+    #[serde(default)]
+    pub id: String,
     /// When it became so.
     pub at: Timestamp,
     /// The commit that made it so.
@@ -66,6 +69,8 @@ struct Kept {
     by: Option<Author>,
     #[serde(default)]
     own: bool,
+    #[serde(default)]
+    discovered: bool,
 }
 
 impl Past {
@@ -95,25 +100,37 @@ impl Past {
     }
 }
 
-/// States in order, out of what was kept: of a resource of the platform two parts that change apart.
-fn states(kept: impl Iterator<Item = (Kept, Revision)>, declarable: bool) -> Vec<Past> {
-    let (mut platform, mut own): (Option<Content>, Option<Content>) = (None, None);
-    let mut states = Vec::new();
-    for (kept, revision) in kept {
+/// States in order, out of what was kept: of a resource of the platform three parts that change apart.
+#[derive(Debug, Default)]
+struct States {
+    platform: Option<Content>,
+    own: Option<Content>,
+    discovered: Option<Content>,
+    declarable: bool,
+}
+
+impl States {
+    /// What the resource was after the next change.
+    fn next(&mut self, id: String, kept: Kept, revision: Revision) -> Past {
         let content = kept.body.map(|body| Content {
             labels: kept.labels,
             body,
         });
         if kept.own {
-            own = content;
+            self.own = content;
+        } else if kept.discovered {
+            self.discovered = content;
         } else {
-            if content.is_none() && !declarable {
-                own = None;
+            if content.is_none() {
+                self.discovered = None;
+                self.own = self.own.take().filter(|_| self.declarable);
             }
-            platform = content;
+            self.platform = content;
         }
-        let whole = merged(platform.clone(), own.clone());
-        states.push(Past {
+        let found = merged(self.platform.clone(), self.discovered.clone());
+        let whole = merged(found, self.own.clone());
+        Past {
+            id,
             at: kept.at,
             revision,
             by: kept.by,
@@ -122,10 +139,9 @@ fn states(kept: impl Iterator<Item = (Kept, Revision)>, declarable: bool) -> Vec
                 .map(|whole| whole.labels.clone())
                 .unwrap_or_default(),
             body: whole.map(|whole| whole.body),
-            own: own.clone(),
-        });
+            own: self.own.clone(),
+        }
     }
-    states
 }
 
 fn merged(platform: Option<Content>, own: Option<Content>) -> Option<Content> {
@@ -151,17 +167,91 @@ impl Inventory {
     /// # Errors
     /// Where the store fails.
     pub async fn history(&self, kind: &str, name: &str) -> Result<Vec<Past>, InventoryError> {
-        let entries = self.read_all(keys::history_range(kind, name)).await?;
-        let what = || format!("the history of {kind}/{name}");
-        let read = |entry: &Entry| {
-            let kept: Kept =
-                serde_json::from_slice(&entry.value).map_err(|error| shape(what())(error))?;
-            Ok((kept, entry.modified))
+        let mut all = Vec::new();
+        self.each_past(kind, name, |past| {
+            all.push(past);
+            true
+        })
+        .await?;
+        Ok(all)
+    }
+
+    /// At most `limit` of them, after the one of an id.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn history_page(
+        &self,
+        kind: &str,
+        name: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Past>, InventoryError> {
+        let mut page = Vec::new();
+        let take = |past: Past| {
+            // Ids are in the order of time, so they are in that of their letters.
+            if past.id.as_str() > after && page.len() < limit {
+                page.push(past);
+            }
+            page.len() < limit
         };
-        let kept: Result<Vec<_>, InventoryError> = entries.iter().map(read).collect();
+        self.each_past(kind, name, take).await?;
+        Ok(page)
+    }
+
+    /// The newest of them, oldest first.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn newest_history(
+        &self,
+        kind: &str,
+        name: &str,
+        count: usize,
+    ) -> Result<Vec<Past>, InventoryError> {
+        let mut newest = VecDeque::new();
+        let take = |past| {
+            newest.push_back(past);
+            if newest.len() > count {
+                newest.pop_front();
+            }
+            true
+        };
+        self.each_past(kind, name, take).await?;
+        Ok(newest.into())
+    }
+
+    /// Gives each past state, oldest first, until no more is wanted; one page of the store is in memory.
+    async fn each_past(
+        &self,
+        kind: &str,
+        name: &str,
+        mut take: impl FnMut(Past) -> bool,
+    ) -> Result<(), InventoryError> {
         let platform = crate::kind::shipped(kind).filter(|kind| kind.platform);
-        let declarable = platform.is_none_or(|kind| kind.declarable);
-        Ok(states(kept?.into_iter(), declarable))
+        let mut states = States {
+            declarable: platform.is_none_or(|kind| kind.declarable),
+            ..States::default()
+        };
+        let what = || format!("the history of {kind}/{name}");
+        let (mut range, mut at) = (keys::history_range(kind, name), None);
+        let id_at = range.start.len();
+        loop {
+            let page = self.store.range(range.clone(), PAGE, at).await?;
+            at = Some(page.revision);
+            for entry in &page.entries {
+                let kept: Kept =
+                    serde_json::from_slice(&entry.value).map_err(|error| shape(what())(error))?;
+                let id = String::from_utf8_lossy(&entry.key[id_at..]).into_owned();
+                if !take(states.next(id, kept, entry.modified)) {
+                    return Ok(());
+                }
+            }
+            let Some(last) = page.entries.last().filter(|_| page.more) else {
+                return Ok(());
+            };
+            range.start = [&last.key[..], b"\0"].concat().into();
+        }
     }
 
     /// What a resource was at a moment; nothing where it was not there, or that is no longer known.
@@ -174,9 +264,16 @@ impl Inventory {
         name: &str,
         moment: Moment,
     ) -> Result<Option<Past>, InventoryError> {
-        let history = self.history(kind, name).await?;
-        let seen = history.into_iter().take_while(|past| moment.has_seen(past));
-        Ok(seen.last().filter(|past| past.body.is_some()))
+        let mut last = None;
+        let take = |past| {
+            let seen = moment.has_seen(&past);
+            if seen {
+                last = Some(past);
+            }
+            seen
+        };
+        self.each_past(kind, name, take).await?;
+        Ok(last.filter(|past| past.body.is_some()))
     }
 
     /// The write that makes a resource what it was at a moment; of a resource of the platform, what
@@ -226,7 +323,11 @@ impl Inventory {
             }
             let last = page.entries.last().map(|entry| entry.key.clone());
             if last.is_none() || !page.more {
-                gone.extend(old.end().map(|key| Operation::Delete(key.into())));
+                gone.extend(
+                    old.end()
+                        .into_iter()
+                        .map(|key| Operation::Delete(key.into())),
+                );
             }
             forgotten += gone.len();
             if !gone.is_empty() {
@@ -242,11 +343,12 @@ impl Inventory {
     }
 }
 
-/// The newest old states of the resource that is being looked at: the platform's part and people's.
+/// The newest old states of the resource that is being looked at: the platform's part, people's, and what
+/// was discovered.
 #[derive(Debug, Default)]
 struct Old {
     resource: Vec<u8>,
-    newest: [Option<Vec<u8>>; 2],
+    newest: [Option<Vec<u8>>; 3],
     removed: bool,
 }
 
@@ -258,6 +360,8 @@ impl Old {
             body: Option<serde::de::IgnoredAny>,
             #[serde(default)]
             own: bool,
+            #[serde(default)]
+            discovered: bool,
         }
         let mut goes = Vec::new();
         let cut = entry
@@ -275,19 +379,24 @@ impl Old {
         }
         let what = || shape(String::from_utf8_lossy(&entry.key));
         let sort: Sort = serde_json::from_slice(&entry.value).map_err(|error| what()(error))?;
-        goes.extend(self.newest[usize::from(sort.own)].replace(entry.key.to_vec()));
+        let part = match (sort.own, sort.discovered) {
+            (true, _) => 1,
+            (false, true) => 2,
+            (false, false) => 0,
+        };
+        goes.extend(self.newest[part].replace(entry.key.to_vec()));
         self.removed = sort.body.is_none();
         Ok(goes)
     }
 
     /// At the end of a resource: what it was at that time goes too where that is nothing.
-    fn end(&mut self) -> Option<Vec<u8>> {
-        let [platform, own] = std::mem::take(&mut self.newest);
+    fn end(&mut self) -> Vec<Vec<u8>> {
+        let [platform, own, discovered] = std::mem::take(&mut self.newest);
         let both = platform.is_some() && own.is_some();
-        std::mem::take(&mut self.removed)
-            .then(|| platform.or(own))
-            .flatten()
-            .filter(|_| !both)
+        if !std::mem::take(&mut self.removed) || both {
+            return Vec::new();
+        }
+        [platform, own, discovered].into_iter().flatten().collect()
     }
 }
 

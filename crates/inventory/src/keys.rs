@@ -20,6 +20,17 @@ pub(crate) fn own_key(kind: &str, name: &str) -> String {
     format!("r+/{kind}/{name}")
 }
 
+/// What was discovered about a resource of the platform. `-` is between `+` and `/`: the same range has
+/// it.
+pub(crate) fn discovered_key(kind: &str, name: &str) -> String {
+    format!("r-/{kind}/{name}")
+}
+
+/// All that was discovered about a kind's resources.
+pub(crate) fn discovered_range(kind: &str) -> Range {
+    Range::prefix(discovered_key(kind, ""))
+}
+
 /// Where people's writes of a resource go.
 pub(crate) fn written_key(kind: &str, name: &str) -> String {
     if is_platform(kind) {
@@ -34,7 +45,7 @@ pub(crate) fn written_range(kind: &str) -> Range {
     Range::prefix(written_key(kind, ""))
 }
 
-/// All resources, and what people say of those of the platform.
+/// All resources, and what people say of those of the platform and agents discover.
 pub(crate) fn everything() -> Range {
     Range {
         start: "r+/".into(),

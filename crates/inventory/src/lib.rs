@@ -42,7 +42,7 @@ pub use inventory::{Inventory, ResourcePage};
 pub use keys::key as resource_key;
 pub use record::Owners;
 pub use referrers::{Referrer, Referrers};
-pub use resource::{Put, Resource, delete_operations};
+pub use resource::{Put, Resource, delete_operations, discovery_operations};
 pub use sealer::Sealer;
 pub use watch::{ChangedResource, ResourceChange, ResourceWatch};
 pub use write::{Action, Author, Change, Content, Contested, Outcome, Refused, Write, Written};

@@ -41,6 +41,8 @@ pub(crate) struct Written<'a> {
     pub by: Option<&'a Author>,
     #[serde(skip_serializing_if = "is_false")]
     pub own: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    pub discovered: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
@@ -114,6 +116,7 @@ impl Record {
             body: Some(&body),
             by: Some(author),
             own: key.starts_with("r+"),
+            discovered: false,
         };
         let past = serde_json::to_vec(&past).map_err(what())?;
         let stored = Stored {
@@ -145,6 +148,7 @@ pub(crate) fn removal(
         body: None,
         by: Some(author),
         own: key.starts_with("r+"),
+        discovered: false,
     };
     let past = serde_json::to_vec(&past).map_err(shape(format!("{kind}/{name}")))?;
     Ok([

@@ -6,10 +6,10 @@ use serde_json::{Value, value::RawValue};
 use wright_store::{Entry, Operation, Revision};
 
 use crate::{
-    InventoryError,
+    Author, InventoryError,
     error::shape,
-    keys::{history_key, key, own_key},
-    kind::shipped,
+    keys::{discovered_key, history_key, key, own_key},
+    kind::{is_discovered, shipped},
     record::{Owners, Record, Stored, Written},
 };
 
@@ -72,8 +72,13 @@ impl Resource {
         serde_json::from_value(self.body).map_err(shape(format!("{}/{}", self.kind, self.name)))
     }
 
-    /// What the platform records, with what people say of it.
-    pub(crate) fn with(mut self, own: Record) -> Self {
+    /// The same with another part; what is there already wins.
+    pub(crate) fn with(mut self, part: Record) -> Self {
+        self.add(part);
+        self
+    }
+
+    pub(crate) fn add(&mut self, own: Record) {
         for (key, value) in own.labels {
             self.labels.entry(key).or_insert(value);
         }
@@ -82,10 +87,9 @@ impl Resource {
                 body.entry(field).or_insert(value);
             }
         }
-        self.owners = own.owners;
+        self.owners.extend(own.owners);
         self.revision = self.revision.max(own.modified);
         self.updated_at = self.updated_at.max(own.updated_at);
-        self
     }
 
     /// Reads a resource from its entry.
@@ -107,21 +111,18 @@ impl Resource {
     }
 }
 
-/// A resource out of what people say of it and what the platform records; what the platform says wins.
+/// A resource out of what the platform records, what was discovered and what people say of it; where two
+/// have a field, the earlier of these wins.
 pub(crate) fn whole(
     kind: &str,
     name: &str,
     own: Option<Record>,
     platform: Option<Record>,
+    discovered: Option<Record>,
 ) -> Resource {
-    let (own, platform) = match (own, platform) {
-        (Some(own), Some(platform)) => (own, platform),
-        (one, other) => {
-            let record = one.or(other).unwrap_or_else(Record::empty);
-            return of_record(kind, name, record);
-        }
-    };
-    of_record(kind, name, platform).with(own)
+    let mut parts = [platform, discovered, own].into_iter().flatten();
+    let first = parts.next().unwrap_or_else(Record::empty);
+    parts.fold(of_record(kind, name, first), Resource::with)
 }
 
 fn of_record(kind: &str, name: &str, record: Record) -> Resource {
@@ -193,6 +194,7 @@ impl Put {
             body: Some(&self.body),
             by: None,
             own: false,
+            discovered: false,
         };
         let past = serde_json::to_vec(&past).map_err(shape(what.clone()))?;
         let stored = Stored {
@@ -220,6 +222,7 @@ pub fn delete_operations(kind: &str, name: &str) -> Vec<Operation> {
         body: None,
         by: None,
         own: false,
+        discovered: false,
     };
     // A time and nothing else: JSON cannot fail.
     let past = serde_json::to_vec(&past).unwrap_or_default();
@@ -227,10 +230,53 @@ pub fn delete_operations(kind: &str, name: &str) -> Vec<Operation> {
         Operation::Delete(key(kind, name).into()),
         Operation::put(history_key(kind, name), past),
     ];
+    if is_discovered(kind) {
+        operations.push(Operation::Delete(discovered_key(kind, name).into()));
+    }
     if shipped(kind).is_some_and(|kind| kind.platform && !kind.declarable) {
         operations.push(Operation::Delete(own_key(kind, name).into()));
     }
     operations
+}
+
+/// The store operations that note what an agent discovered about a resource of the platform, as the
+/// field `field`; `by` is who owns it. Guard them with [`resource_key`](crate::resource_key): what is
+/// discovered goes with the resource.
+///
+/// # Errors
+/// Where it cannot be written as JSON.
+pub fn discovery_operations<T: Serialize>(
+    kind: &str,
+    name: &str,
+    field: &str,
+    discovered: &T,
+    by: &Author,
+) -> Result<Vec<Operation>, InventoryError> {
+    let what = || shape(format!("{kind}/{name}"));
+    let now = Timestamp::now();
+    let body = serde_json::value::to_raw_value(&BTreeMap::from([(field, discovered)]));
+    let body = body.map_err(what())?;
+    let past = Written {
+        at: now,
+        labels: &BTreeMap::new(),
+        body: Some(&body),
+        by: Some(by),
+        own: false,
+        discovered: true,
+    };
+    let past = serde_json::to_vec(&past).map_err(what())?;
+    let stored = Stored {
+        labels: BTreeMap::new(),
+        body,
+        owners: Owners::from([(field.to_owned(), vec![by.actor.clone()])]),
+        pending: None,
+        updated_at: now,
+    };
+    let stored = serde_json::to_vec(&stored).map_err(what())?;
+    Ok(vec![
+        Operation::put(discovered_key(kind, name), stored),
+        Operation::put(history_key(kind, name), past),
+    ])
 }
 
 pub(crate) fn check(part: &str) -> Result<(), InventoryError> {

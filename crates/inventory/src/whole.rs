@@ -1,10 +1,11 @@
 //! Reading resources as people see them: of the platform's, both parts in one.
 
+use serde::de::DeserializeOwned;
 use wright_store::{Entry, Range, Revision};
 
 use crate::{
     Inventory, InventoryError, Resource, ResourcePage, keys,
-    kind::is_platform,
+    kind::{is_discovered, is_platform},
     record::Record,
     resource::{self, name_in},
 };
@@ -16,6 +17,20 @@ impl Inventory {
     /// # Errors
     /// Where the store fails.
     pub async fn resource(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<Resource>, InventoryError> {
+        let mut found = self.stored(kind, name).await?;
+        // What is stored under a kind that is broken is read all the same.
+        if let (Some(found), Ok(Some(kind))) = (&mut found, self.kind(kind).await) {
+            kind.derive(&mut found.body);
+        }
+        Ok(found)
+    }
+
+    /// As [`Inventory::resource`], with what is computed as it was when it was written.
+    pub(crate) async fn stored(
         &self,
         kind: &str,
         name: &str,
@@ -33,7 +48,60 @@ impl Inventory {
             name,
             record(own)?,
             record(platform)?,
+            self.discovered(kind, name).await?,
         )))
+    }
+
+    /// What agents discovered about a resource.
+    pub(crate) async fn discovered(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<Record>, InventoryError> {
+        if !is_discovered(kind) {
+            return Ok(None);
+        }
+        let key = keys::discovered_key(kind, name);
+        let entry = self.store.get(key.as_bytes()).await?;
+        entry.as_ref().map(Record::read).transpose()
+    }
+
+    /// What agents discovered about a resource, as what it should be: see
+    /// [`discovery_operations`](crate::discovery_operations).
+    ///
+    /// # Errors
+    /// Where the store fails, or it is something else.
+    pub async fn discovery<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<T>, InventoryError> {
+        let key = keys::discovered_key(kind, name);
+        let entry = self.store.get(key.as_bytes()).await?;
+        entry.as_ref().map(resource::read_body).transpose()
+    }
+
+    /// What agents discovered about the resources of a page, laid over them.
+    async fn discover(&self, kind: &str, page: &mut ResourcePage) -> Result<(), InventoryError> {
+        let (Some(first), Some(last)) = (page.resources.first(), page.resources.last()) else {
+            return Ok(());
+        };
+        let range = Range {
+            start: keys::discovered_key(kind, &first.name).into(),
+            end: Some((keys::discovered_key(kind, &last.name) + "\0").into()),
+        };
+        let found = self.store.range(range, 0, Some(page.revision)).await?;
+        let mut found = found.entries.iter().peekable();
+        for resource in &mut page.resources {
+            while found
+                .next_if(|entry| name_in(&entry.key) < resource.name)
+                .is_some()
+            {}
+            if let Some(entry) = found.next_if(|entry| name_in(&entry.key) == resource.name) {
+                resource.add(Record::read(entry)?);
+            }
+        }
+        Ok(())
     }
 
     /// At most `limit` resources of a kind (0: all of them), by name, after the one of a name, as
@@ -48,9 +116,27 @@ impl Inventory {
         limit: usize,
         at: Option<Revision>,
     ) -> Result<ResourcePage, InventoryError> {
+        let mut page = self.stored_page(kind, after, limit, at).await?;
+        if let Ok(Some(kind)) = self.kind(kind).await {
+            let bodies = page.resources.iter_mut().map(|resource| &mut resource.body);
+            bodies.for_each(|body| kind.derive(body));
+        }
+        Ok(page)
+    }
+
+    async fn stored_page(
+        &self,
+        kind: &str,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<ResourcePage, InventoryError> {
         let mut page = self.list_page(kind, after, limit, at).await?;
         if !is_platform(kind) {
             return Ok(page);
+        }
+        if is_discovered(kind) {
+            self.discover(kind, &mut page).await?;
         }
         let mut range = keys::written_range(kind);
         if let Some(after) = after {
@@ -66,7 +152,7 @@ impl Inventory {
             }));
             match platform.next_if(|one| one.name == name) {
                 Some(found) => merged.push(found.with(record)),
-                None => merged.push(resource::whole(kind, &name, Some(record), None)),
+                None => merged.push(resource::whole(kind, &name, Some(record), None, None)),
             }
         }
         merged.extend(platform);

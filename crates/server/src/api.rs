@@ -1,9 +1,11 @@
 //! The values of the HTTP API that are not nouns of a lower room.
 
 mod access;
+mod drift;
 mod inventory;
 
 pub use access::*;
+pub use drift::*;
 pub use inventory::*;
 
 use jiff::Timestamp;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
+use wright_inventory::Author;
 
 use crate::{
     PAUSE,
@@ -84,8 +85,24 @@ impl Duties {
             sweep::run(rooms.store.clone(), rooms.engine.clone(), over.clone()),
             rooms.control.clone().run(losses, over.clone()),
             self.tell_departures(lost),
+            self.keep_references(term),
             webhooks.run(over.clone()),
         );
+    }
+
+    /// Sees to references to what the platform removes.
+    async fn keep_references(&self, term: &Term) {
+        let author = Author {
+            why: "what it refers to was removed".to_owned(),
+            ..Author::new("wright")
+        };
+        let keep = async {
+            while let Err(error) = self.rooms.inventory.keep_references(&author).await {
+                tracing::warn!(%error, "references to what was removed are looked for anew");
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        term.over.run_until_cancelled(keep).await;
     }
 
     /// Tells of every member that is one no longer.

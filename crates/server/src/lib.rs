@@ -16,6 +16,7 @@ mod control;
 mod development;
 mod discovery;
 mod duties;
+mod facts;
 mod hosts;
 mod http;
 mod installation;

@@ -21,6 +21,7 @@ use crate::{
     control::{Control, Drafts},
     development, doing,
     duties::Duties,
+    facts::Findings,
     http::{self, Rooms},
     installation::{Installation, ServerId},
     library::Library,
@@ -147,6 +148,12 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
         fleet: rooms.fleet.clone(),
     };
     tasks.spawn(routing.run(shutdown.clone()));
+    let findings = Findings {
+        inventory: rooms.inventory.clone(),
+        fleet: rooms.fleet.clone(),
+        store: store.clone(),
+    };
+    tasks.spawn(findings.run(shutdown.clone()));
     let duties = Arc::new(Duties {
         rooms: rooms.clone(),
         roll,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::{Args, Subcommand, ValueHint};
 use wright_model::Name;
 
 #[derive(Debug, Args)]
@@ -68,4 +68,64 @@ pub struct RestoreArgs {
     /// Kept in the history.
     #[arg(long, default_value = "")]
     pub why: String,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct DriftArgs {
+    #[command(subcommand)]
+    pub command: Option<DriftCommand>,
+    /// Of one kind, such as host.
+    pub kind: Option<Name>,
+    /// Of one resource.
+    pub name: Option<String>,
+    /// Also what is tolerated, and what nobody declared.
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DriftCommand {
+    /// Declare what was discovered.
+    #[command(
+        after_help = "Examples:\n  wright drift accept host h3 serial --why 'board replaced, CHG-1234'\n  wright drift accept host h3 mac --value aa:bb:cc:00:11:22"
+    )]
+    Accept {
+        #[command(flatten)]
+        field: ResolveArgs,
+        /// Which one, where several were discovered.
+        #[arg(long)]
+        value: Option<String>,
+    },
+    /// Say that it may differ, until something else is discovered.
+    #[command(
+        after_help = "Example:\n  wright drift tolerate host h3 memory --why 'one module waits for its replacement'"
+    )]
+    Tolerate {
+        #[command(flatten)]
+        field: ResolveArgs,
+    },
+    /// Have it made what is declared, where the platform can: an instance that nobody recorded is
+    /// stopped and uninstalled.
+    #[command(after_help = "Example:\n  wright drift revert host h3 instances.shop.catalog-1")]
+    Revert {
+        #[command(flatten)]
+        field: ResolveArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ResolveArgs {
+    /// Such as host.
+    pub kind: Name,
+    /// Which.
+    pub name: String,
+    /// The field, as `wright drift` shows it.
+    pub field: String,
+    /// Kept in the history.
+    #[arg(long, default_value = "")]
+    pub why: String,
+    /// Only say what would be.
+    #[arg(long)]
+    pub dry_run: bool,
 }

@@ -1,9 +1,13 @@
 //! `wright get`, `describe`, `history`, `restore`, `delete` and `events`.
 
 use futures::StreamExt as _;
+use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
-use wright_inventory::{Action, Difference, Event, Past, Resource, kind::KIND};
+use wright_inventory::{
+    Action, Difference, Event, Past, Resource,
+    kind::{Definition, FieldDefinition, FieldType, KIND},
+};
 use wright_model::Name;
 use wright_server::api::{KindView, OutcomeView, Restore, TransactionAnswer};
 
@@ -13,6 +17,9 @@ use crate::{
     failure::Failure,
     output,
 };
+
+/// How many past states are asked for at once.
+const PAGE: usize = 500;
 
 /// One resource, or all of a kind.
 pub async fn get(context: Context, kind: &Name, name: Option<&str>) -> Result<(), Failure> {
@@ -91,7 +98,7 @@ fn kind_table(kinds: &[KindView]) -> String {
 }
 
 /// A value in a cell.
-fn shown(value: Option<&Value>) -> String {
+pub fn shown(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -114,33 +121,76 @@ pub async fn schema(context: Context, kind: &Name) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a resource is a part of, from the outermost to itself: `site/berlin room/b2 rack/r7`. What one
-/// may not see is named, and nothing above it.
-async fn main_line(context: &Context, resource: &Resource) -> String {
-    /// Further up nobody looks: a circle has no end.
+/// A resource and its kind.
+type Known = (Resource, Definition);
+
+/// What a resource is a part of, from its parent outwards. Further than what one may see, and than
+/// anything reasonable, nobody looks.
+async fn ancestors(context: &Context, own: &Known) -> Vec<Known> {
     const HIGHEST: usize = 16;
-    let mut line = vec![format!("{}/{}", resource.kind, resource.name)];
-    let mut here = resource.clone();
+    let mut line: Vec<Known> = Vec::new();
     while line.len() < HIGHEST {
-        let kind = format!("/kinds/{}", here.kind);
-        let Ok(kind) = context.client.get::<KindView>(&kind).await else {
+        let Some((to, name)) = parent(line.last().unwrap_or(own)) else {
             break;
         };
-        let parent = kind.definition.parent.as_ref();
-        let to = parent.and_then(|field| kind.definition.fields.get(field)?.to.as_deref());
-        let name = parent.and_then(|field| here.body.get(field)?.as_str());
-        let (Some(to), Some(name)) = (to, name) else {
+        let above = format!("/resources/{to}/{}", encoded(&name));
+        let Ok(above) = context.client.get::<Resource>(&above).await else {
             break;
         };
-        line.push(format!("{to}/{name}"));
-        let above = format!("/resources/{to}/{}", encoded(name));
-        let Ok(above) = context.client.get(&above).await else {
+        let Ok(kind) = context
+            .client
+            .get::<KindView>(&format!("/kinds/{to}"))
+            .await
+        else {
             break;
         };
-        here = above;
+        line.push((above, kind.definition));
     }
-    line.reverse();
+    line
+}
+
+/// The kind and the name of what a resource is a part of.
+fn parent((resource, definition): &Known) -> Option<(String, String)> {
+    let (path, to) = definition.parent()?;
+    let name = path
+        .split('.')
+        .try_fold(&resource.body, |at, key| at.get(key))?;
+    Some((to.to_owned(), name.as_str()?.to_owned()))
+}
+
+/// From the outermost to itself: `site/berlin room/b2 rack/r7`. What one may not see is named.
+fn main_line(own: &Known, ancestors: &[Known]) -> String {
+    let named = |resource: &Resource| format!("{}/{}", resource.kind, resource.name);
+    let outermost = parent(ancestors.last().unwrap_or(own));
+    let hidden = outermost.map(|(kind, name)| format!("{kind}/{name}"));
+    let shown = ancestors.iter().rev().map(|(resource, _)| named(resource));
+    let line: Vec<String> = hidden
+        .into_iter()
+        .chain(shown)
+        .chain([named(&own.0)])
+        .collect();
     line.join(" ")
+}
+
+/// The fields that a resource has from what it is a part of: field, value, from whom.
+fn inherited(own: &Known, ancestors: &[Known]) -> Vec<[String; 3]> {
+    let mut rows = Vec::new();
+    for field in &own.1.inherit {
+        for above in std::iter::once(own).chain(ancestors) {
+            if let Some(value) = above.0.body.get(field) {
+                if !std::ptr::eq(above, own) {
+                    let from = format!("from {}/{}", above.0.kind, above.0.name);
+                    rows.push([format!("  {field}"), shown(Some(value)), from]);
+                }
+                break;
+            }
+            // What is above has it from further above only where its kind says so.
+            if !std::ptr::eq(above, own) && !above.1.inherit.contains(field) {
+                break;
+            }
+        }
+    }
+    rows
 }
 
 /// One resource for people: where it is, its fields with their units, who owns them, and what changed last.
@@ -157,34 +207,102 @@ pub async fn describe(context: Context, args: DescribeArgs) -> Result<(), Failur
     }
     let definition = client.get::<KindView>(&format!("/kinds/{kind}")).await;
     let definition = definition.map(|kind| kind.definition).unwrap_or_default();
-    let mut lines = vec![main_line(&context, &resource).await];
+    let known = (resource, definition);
+    let ancestors = ancestors(&context, &known).await;
+    let mut lines = vec![main_line(&known, &ancestors)];
+    let inherited = inherited(&known, &ancestors);
+    let (resource, definition) = known;
     for (key, value) in &resource.labels {
         lines.push(format!("  label {key} = {value}"));
     }
-    if let Value::Object(body) = &resource.body {
-        let rows = body.iter().map(|(field, value)| {
-            let unit = definition
-                .fields
-                .get(field)
-                .map_or("", |field| field.unit.as_str());
-            let owners = resource.owners.get(field).map(|owners| owners.join(", "));
-            [
-                format!("  {field}"),
-                format!("{} {unit}", shown(Some(value)))
-                    .trim_end()
-                    .to_owned(),
-                owners.unwrap_or_default(),
-            ]
-        });
-        lines.push(output::table(["  FIELD", "VALUE", "APPLIED BY"], rows));
-    }
-    let past: Vec<Past> = client.get(&format!("{path}/history")).await?;
+    lines.push(field_table(&resource, &definition, inherited));
+    // One more than is shown: the first is what the second is compared with.
+    let past: Vec<Past> = client.get(&format!("{path}/history?newest=6")).await?;
+    let more = past.len() > 5;
     let changes = changes(past);
-    let last = &changes[changes.len().saturating_sub(5)..];
+    let last = &changes[usize::from(more)..];
     lines.push(String::new());
     lines.push(history_table(last));
     output::say(&lines.join("\n"));
     Ok(())
+}
+
+/// The fields with their units and who applied them; those of an object each in a line.
+fn field_table(
+    resource: &Resource,
+    definition: &Definition,
+    inherited: Vec<[String; 3]>,
+) -> String {
+    let Value::Object(body) = &resource.body else {
+        return String::new();
+    };
+    let mut rows = Vec::new();
+    for (name, value) in body {
+        let owners = resource.owners.get(name).map(|owners| owners.join(", "));
+        let owners = owners.unwrap_or_default();
+        let field = definition.fields.get(name);
+        let inner = field.filter(|field| field.of_type == FieldType::Object);
+        match (inner, value) {
+            (Some(field), Value::Object(_)) => flat(name, value, &field.fields, &owners, &mut rows),
+            _ => rows.push(field_row(name, value, field, &owners)),
+        }
+    }
+    rows.extend(inherited);
+    output::table(["  FIELD", "VALUE", "APPLIED BY"], rows)
+}
+
+fn flat(
+    path: &str,
+    value: &Value,
+    fields: &IndexMap<String, FieldDefinition>,
+    owners: &str,
+    rows: &mut Vec<[String; 3]>,
+) {
+    let Value::Object(inner) = value else {
+        return;
+    };
+    for (name, value) in inner {
+        let (path, field) = (format!("{path}.{name}"), fields.get(name));
+        match (field, value) {
+            (Some(field), Value::Object(_)) => flat(&path, value, &field.fields, owners, rows),
+            _ => rows.push(field_row(&path, value, field, owners)),
+        }
+    }
+}
+
+fn field_row(
+    path: &str,
+    value: &Value,
+    field: Option<&FieldDefinition>,
+    owners: &str,
+) -> [String; 3] {
+    let unit = field.map_or("", |field| field.unit.as_str());
+    let value = match value {
+        // Disks and the like: one in each line.
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            let lines: Vec<String> = items.iter().map(in_words).collect();
+            lines.join("\n")
+        }
+        value => format!("{} {unit}", shown(Some(value)))
+            .trim_end()
+            .to_owned(),
+    };
+    [format!("  {path}"), value, owners.to_owned()]
+}
+
+/// An object's values, with the names of those that do not speak for themselves.
+fn in_words(item: &Value) -> String {
+    let Value::Object(fields) = item else {
+        return shown(Some(item));
+    };
+    let word = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(false) | Value::Null => None,
+        Value::Bool(true) => Some(name.clone()),
+        other => Some(format!("{name} {}", shown(Some(other)))),
+    };
+    let words: Vec<String> = fields.iter().filter_map(word).collect();
+    words.join("  ")
 }
 
 /// One change of a resource.
@@ -211,7 +329,21 @@ fn changes(past: Vec<Past>) -> Vec<Changed> {
 /// What a resource was, newest last, with who changed what and why.
 pub async fn history(context: Context, kind: &Name, name: &str) -> Result<(), Failure> {
     let path = format!("/resources/{kind}/{}/history", encoded(name));
-    let past: Vec<Past> = context.client.get(&path).await?;
+    let mut past: Vec<Past> = Vec::new();
+    loop {
+        let after = past
+            .last()
+            .map_or_else(String::new, |last| format!("&after={}", last.id));
+        let page: Vec<Past> = context
+            .client
+            .get(&format!("{path}?limit={PAGE}{after}"))
+            .await?;
+        let is_last = page.len() < PAGE;
+        past.extend(page);
+        if is_last {
+            break;
+        }
+    }
     output::print(context.format, &changes(past), |changes| {
         history_table(changes)
     })

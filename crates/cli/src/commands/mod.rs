@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod drift;
 mod exchange;
 mod host;
 mod instance;
@@ -101,6 +102,7 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
         Command::Delete(command) => inventory::delete(open()?, command).await,
         Command::Describe(command) => inventory::describe(open()?, command).await,
         Command::Restore(command) => inventory::restore(open()?, command).await,
+        Command::Drift(command) => drift::drift(open()?, command).await,
         Command::History { kind, name } => inventory::history(open()?, &kind, &name).await,
         _ => Err(Failure::usage("this command does not talk to a server")),
     }

@@ -12,7 +12,7 @@ use wright_store::{Entry, Range, Revision};
 use super::schema;
 use crate::{
     Inventory, InventoryError, Resource, keys,
-    kind::is_platform,
+    kind::{Kind, is_platform},
     record::Record,
     resource::{self, name_in},
 };
@@ -86,25 +86,39 @@ async fn load_kind(
     at: Revision,
     index: &mut Index,
 ) -> Result<(), InventoryError> {
-    let mut own = HashMap::new();
+    // One that is broken is found by what is stored.
+    let definition = inventory.kind(kind).await.ok().flatten();
+    let put = |index: &mut Index, resource| put(index, definition.as_deref(), resource);
+    let (mut own, mut discovered) = (HashMap::new(), HashMap::new());
     if is_platform(kind) {
         pages(inventory, keys::written_range(kind), at, |entry| {
             own.insert(name_in(&entry.key), Record::read(entry)?);
             Ok(())
         })
         .await?;
+        pages(inventory, keys::discovered_range(kind), at, |entry| {
+            discovered.insert(name_in(&entry.key), Record::read(entry)?);
+            Ok(())
+        })
+        .await?;
     }
     pages(inventory, keys::kind_range(kind), at, |entry| {
         let mut resource = Resource::from_entry(entry)?;
-        if let Some(own) = own.remove(&resource.name) {
-            resource = resource.with(own);
+        if let Some(discovered) = discovered.remove(&resource.name) {
+            resource.add(discovered);
         }
-        put(index, &resource);
+        if let Some(own) = own.remove(&resource.name) {
+            resource.add(own);
+        }
+        put(index, resource);
         Ok(())
     })
     .await?;
     for (name, record) in own {
-        put(index, &resource::whole(kind, &name, Some(record), None));
+        put(
+            index,
+            resource::whole(kind, &name, Some(record), None, None),
+        );
     }
     Ok(())
 }
@@ -130,8 +144,11 @@ async fn pages(
     }
 }
 
-/// Puts a resource into an index.
-pub(super) fn put(index: &mut Index, resource: &Resource) {
+/// Puts a resource of a kind into an index.
+pub(super) fn put(index: &mut Index, kind: Option<&Kind>, mut resource: Resource) {
+    if let Some(kind) = kind.filter(|kind| kind.derives()) {
+        kind.sought(&mut resource.body);
+    }
     let document = Document {
         kind: &resource.kind,
         name: &resource.name,

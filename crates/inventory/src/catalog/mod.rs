@@ -150,7 +150,7 @@ impl Catalog {
         let (mut changed, mut kinds) = (Vec::new(), Vec::new());
         for change in &commit {
             let key = String::from_utf8_lossy(&change.key);
-            let Some(("r" | "r+", rest)) = key.split_once('/') else {
+            let Some(("r" | "r+" | "r-", rest)) = key.split_once('/') else {
                 continue;
             };
             let Some((kind, name)) = rest.split_once('/') else {
@@ -158,11 +158,14 @@ impl Catalog {
             };
             let resource = match &change.after {
                 // Made of two parts, of which this is one.
-                _ if is_platform(kind) => self.inventory.resource(kind, name).await,
+                _ if is_platform(kind) => self.inventory.stored(kind, name).await,
                 after => after.as_ref().map(Resource::from_entry).transpose(),
             };
             match resource {
-                Ok(resource) => changed.push((kind.to_owned(), name.to_owned(), resource)),
+                Ok(resource) => {
+                    let definition = self.inventory.kind(kind).await.ok().flatten();
+                    changed.push((definition, kind.to_owned(), name.to_owned(), resource));
+                }
                 Err(InventoryError::Store(error)) => return Err(error.into()),
                 Err(error) => tracing::warn!(%error, "it cannot be found by queries"),
             }
@@ -170,15 +173,12 @@ impl Catalog {
                 kinds.push(name.to_owned());
             }
         }
-        let schemas = if kinds.is_empty() {
-            Vec::new()
-        } else {
-            let all = self.inventory.all_kinds().await?;
-            let new = all
-                .iter()
-                .filter(|kind| kinds.iter().any(|name| name == kind.name()));
-            new.map(|kind| schema::of(kind)).collect()
+        let mut new = match kinds.as_slice() {
+            [] => Vec::new(),
+            _ => self.inventory.all_kinds().await?,
         };
+        new.retain(|kind| kinds.iter().any(|name| name == kind.name()));
+        let schemas: Vec<_> = new.iter().map(|kind| schema::of(kind)).collect();
         let pages_since = self
             .pages
             .lock()
@@ -188,9 +188,9 @@ impl Catalog {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             index.keep_pages_since(pages_since);
             schemas.into_iter().for_each(|schema| index.declare(schema));
-            for (kind, name, resource) in changed {
+            for (definition, kind, name, resource) in changed {
                 match resource {
-                    Some(resource) => load::put(&mut index, &resource),
+                    Some(resource) => load::put(&mut index, definition.as_deref(), resource),
                     None => {
                         index.remove(&kind, &name, revision);
                     }
@@ -198,8 +198,32 @@ impl Catalog {
             }
             index.advance(revision);
         }
+        for kind in new.iter().filter(|kind| kind.derives()) {
+            self.derive_anew(kind).await?;
+        }
         self.seen.send_replace(revision);
         Ok(())
+    }
+
+    /// What is found of a kind's resources follows from another kind than before.
+    async fn derive_anew(&self, kind: &Kind) -> Result<(), InventoryError> {
+        let (mut after, mut at) = (None, None);
+        loop {
+            let name = kind.name();
+            let page = self
+                .inventory
+                .resources(name, after.as_deref(), MOST_ROWS, at);
+            let page = page.await?;
+            at = Some(page.revision);
+            after = page.resources.last().map(|last| last.name.clone());
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            for resource in page.resources {
+                load::put(&mut index, Some(kind), resource);
+            }
+            if !page.more {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits until a commit is in memory: who has just written reads it.

@@ -1,9 +1,9 @@
 //! What the index is told of a kind.
 
 use indexmap::IndexMap;
-use wright_query::{FieldSchema, Schema, Sort};
+use wright_query::{FieldSchema, Inherited, Schema, Sort};
 
-use crate::kind::{FieldDefinition, FieldType, Kind};
+use crate::kind::{DRIFT, FieldDefinition, FieldType, Kind};
 
 /// References in what the platform records, which no kind declares: kind, field, where it leads to,
 /// and what it is called there.
@@ -39,6 +39,20 @@ pub(crate) fn of(kind: &Kind) -> Schema {
             .any(|recorded| recorded.path.starts_with(&inside))
     });
     schema.fields.extend(recorded);
+    if kind.is_comparable() {
+        schema.fields.push(FieldSchema {
+            path: DRIFT.to_owned(),
+            sort: Sort::List,
+        });
+    }
+    if let Some((from, _)) = kind.definition().parent() {
+        let inherited = kind.definition().inherit.iter().map(|path| Inherited {
+            path: path.clone(),
+            from: from.to_owned(),
+        });
+        schema.inherited.extend(inherited);
+        schema.parent = Some(from.to_owned());
+    }
     // The platform writes more than it declares.
     schema.open = kind.is_platform();
     schema
@@ -75,6 +89,10 @@ fn sort(definition: &FieldDefinition) -> Sort {
             kind: definition.to.clone().unwrap_or_default(),
             reverse: definition.reverse.clone(),
         },
+        FieldType::User => Sort::Reference {
+            kind: "user".to_owned(),
+            reverse: definition.reverse.clone(),
+        },
         FieldType::Object => Sort::Any,
         FieldType::Text
         | FieldType::Enumeration
@@ -83,7 +101,6 @@ fn sort(definition: &FieldDefinition) -> Sort {
         | FieldType::Prefix
         | FieldType::Mac
         | FieldType::Url
-        | FieldType::Email
-        | FieldType::User => Sort::Text,
+        | FieldType::Email => Sort::Text,
     }
 }

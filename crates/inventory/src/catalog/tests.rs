@@ -82,6 +82,143 @@ async fn both_parts_of_a_resource_of_the_platform_are_one() {
 }
 
 #[tokio::test]
+async fn hosts_are_found_by_what_was_discovered_and_by_what_is_declared_otherwise() {
+    let bed = Bed::new().await;
+    let discover = |name: &'static str, serial: &'static str, memory: &'static str| {
+        let facts = json!({ "serial": serial, "memory": memory, "cpu": { "model": "EPYC" } });
+        let by = crate::Author::new("agent");
+        crate::discovery_operations("host", name, "facts", &facts, &by).unwrap()
+    };
+    let declare = async |name: &str, serial: &str| {
+        let own = json!({ "body": { "serial": serial }, "updated_at": "2026-01-01T00:00:00Z" });
+        let own = wright_store::Operation::put(format!("r+/host/{name}"), own.to_string());
+        bed.inventory.commit(vec![own]).await.unwrap();
+    };
+    for name in ["h1", "h2"] {
+        bed.put("host", name, json!({ "state": "ready" })).await;
+    }
+    declare("h1", "S1").await;
+    declare("h2", "S2").await;
+    // Before the catalog is loaded, and after.
+    bed.inventory
+        .commit(discover("h1", "S9", "4GiB"))
+        .await
+        .unwrap();
+    bed.run();
+    bed.inventory
+        .commit(discover("h2", "S2", "16GiB"))
+        .await
+        .unwrap();
+    let large = "host.facts.memory > '8GiB' && host.facts.cpu.model == 'EPYC'";
+    assert_eq!(bed.names("host", large).await, ["h2"]);
+    let drifts = "'serial' in host.drift";
+    assert_eq!(bed.names("host", drifts).await, ["h1"]);
+    declare("h1", "S9").await;
+    assert_eq!(bed.names("host", "size(host.drift) > 0").await, [""; 0]);
+    bed.inventory
+        .commit(discover("h2", "S3", "16GiB"))
+        .await
+        .unwrap();
+    assert_eq!(bed.names("host", drifts).await, ["h2"]);
+}
+
+#[tokio::test]
+async fn what_a_resource_has_not_is_its_parents_at_once() {
+    let bed = Bed::new().await;
+    bed.put("site", "berlin", json!({ "time_zone": "Europe/Berlin" }))
+        .await;
+    bed.put("site", "tokyo", json!({ "time_zone": "Asia/Tokyo" }))
+        .await;
+    bed.put("room", "b2", json!({ "site": "berlin" })).await;
+    bed.put("rack", "r1", json!({ "room": "b2" })).await;
+    bed.put("host", "h1", json!({ "rack": "r1" })).await;
+    bed.put("host", "h2", json!({})).await;
+    bed.put("instance", "shop.a", json!({ "spec": { "host": "h1" } }))
+        .await;
+    bed.run();
+    let here = |kind: &str| format!("{kind}.time_zone == 'Europe/Berlin'");
+    for (kind, name) in [("rack", "r1"), ("host", "h1"), ("instance", "shop.a")] {
+        assert_eq!(bed.names(kind, &here(kind)).await, [name]);
+    }
+    assert_eq!(bed.names("host", "!has(host.time_zone)").await, ["h2"]);
+    bed.put("room", "b2", json!({ "site": "tokyo" })).await;
+    assert_eq!(bed.names("instance", &here("instance")).await, [""; 0]);
+    assert_eq!(
+        bed.names("instance", "instance.time_zone.startsWith('Asia/')")
+            .await,
+        ["shop.a"]
+    );
+    let query = Query {
+        kind: Some("host".to_owned()),
+        select: vec!["time_zone".to_owned()],
+        ..Query::default()
+    };
+    let rows = bed.catalog.answer(query).await.unwrap().rows;
+    assert_eq!(rows[0].values, [json!("Asia/Tokyo")]);
+    assert_eq!(rows[1].values, [json!(null)]);
+}
+
+#[tokio::test]
+async fn a_resource_has_a_place_in_the_main_line() {
+    let bed = Bed::new().await;
+    bed.put("site", "berlin", json!({})).await;
+    bed.put("room", "b2", json!({ "site": "berlin" })).await;
+    bed.put("rack", "r1", json!({ "room": "b2" })).await;
+    bed.put("host", "h1", json!({ "rack": "r1" })).await;
+    bed.put("host", "h2", json!({})).await;
+    let on = |host: &str| json!({ "spec": { "host": host } });
+    bed.put("instance", "shop.a", on("h1")).await;
+    bed.put("instance", "shop.b", on("h2")).await;
+    bed.run();
+    let begins = |text: &str| format!("host.path.startsWith('{text}')");
+    for text in ["berlin/b2/", "berlin/b2", "ber", "berlin/b2/r1/h1"] {
+        assert_eq!(bed.names("host", &begins(text)).await, ["h1"], "{text}");
+    }
+    for text in ["b2", "berlin/b", "berlin/b2/r1/h1/"] {
+        let wanted: &[&str] = if text == "berlin/b" { &["h1"] } else { &[] };
+        assert_eq!(bed.names("host", &begins(text)).await, wanted, "{text}");
+    }
+    assert_eq!(bed.names("host", "host.path == 'h2'").await, ["h2"]);
+    assert_eq!(bed.names("host", "host.path != 'h2'").await, ["h1"]);
+    assert_eq!(
+        bed.names("rack", "rack.path == 'berlin/b2/r1'").await,
+        ["r1"]
+    );
+    let of = "instance.spec.host.path.startsWith('berlin/')";
+    assert_eq!(bed.names("instance", of).await, ["shop.a"]);
+    let query = Query {
+        kind: Some("instance".to_owned()),
+        select: vec!["path".to_owned()],
+        ..Query::default()
+    };
+    let rows = bed.catalog.answer(query.clone()).await.unwrap().rows;
+    assert_eq!(rows[0].values, [json!("berlin/b2/r1/h1/shop.a")]);
+    assert_eq!(rows[1].values, [json!("h2/shop.b")]);
+    let concerned = bed.catalog.concerned(&query).await.unwrap();
+    assert_eq!(concerned, ["host", "instance", "rack", "room", "site"]);
+    let sorted = Query {
+        sort: vec!["path".to_owned()],
+        ..query
+    };
+    assert!(bed.catalog.answer(sorted).await.is_err());
+}
+
+#[tokio::test]
+async fn a_field_that_is_computed_later_is_found_in_what_was_there_before() {
+    let bed = Bed::new().await;
+    let definition = json!({ "fields": { "units": { "type": "integer" } } });
+    bed.put(KIND, "shelf", definition).await;
+    bed.put("shelf", "s1", json!({ "units": 4 })).await;
+    bed.put("shelf", "s2", json!({ "units": 5 })).await;
+    bed.run();
+    assert_eq!(bed.names("shelf", "shelf.units > 0").await, ["s1", "s2"]);
+    let definition = json!({ "fields": { "units": { "type": "integer" },
+        "twice": { "type": "integer", "computed": "self.units * 2" } } });
+    bed.put(KIND, "shelf", definition).await;
+    assert_eq!(bed.names("shelf", "shelf.twice == 10").await, ["s2"]);
+}
+
+#[tokio::test]
 async fn instances_are_found_from_their_host() {
     let bed = Bed::new().await;
     bed.put("host", "h1", json!({ "state": "ready" })).await;

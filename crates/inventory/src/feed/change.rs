@@ -9,7 +9,12 @@ use serde::{Deserialize, Serialize};
 use wright_store::{Changes, Entry, Range, Revision, SharedStore, StoreError};
 
 use super::{Filter, Position, changed_fields};
-use crate::{InventoryError, Resource, keys, kind::is_platform, record::Record, resource};
+use crate::{
+    InventoryError, Resource, keys,
+    kind::{is_discovered, is_platform},
+    record::Record,
+    resource,
+};
 
 /// What happened to a resource, as its watcher sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,18 +55,15 @@ pub struct Change {
     /// The resource's name.
     pub name: String,
     parts: Parts,
-    /// Of the platform's resources, the part that the commit left as it was, once somebody wants it.
-    other: OnceLock<Option<Entry>>,
+    /// Of the platform's resources, the parts that the commit left as they were, once somebody wants them.
+    others: [OnceLock<Option<Entry>>; 3],
     content: OnceLock<Content>,
     texts: [OnceLock<Bytes>; 5],
 }
 
-/// The changed keys of one resource: those of the platform have two, of which most commits change one.
-#[derive(Debug, Default)]
-struct Parts {
-    whole: Option<wright_store::Change>,
-    own: Option<wright_store::Change>,
-}
+/// The changed keys of one resource, by [`Part`]: those of the platform have up to three, of which most
+/// commits change one.
+type Parts = [Option<wright_store::Change>; 3];
 
 /// What a change changed.
 #[derive(Debug, Default, PartialEq)]
@@ -127,57 +129,64 @@ impl Change {
         })
     }
 
-    /// The entries of one side: the resource's own, and what people say of one of the platform's.
+    /// The entries of one side, by [`Part`].
     fn entries<'c>(
         &'c self,
         side: impl Fn(&'c wright_store::Change) -> Option<&'c Entry>,
-    ) -> (Option<&'c Entry>, Option<&'c Entry>) {
-        let other = self.other.get().and_then(Option::as_ref);
-        let of = |part: &'c Option<wright_store::Change>| part.as_ref().map_or(other, &side);
-        if is_platform(&self.kind) {
-            (of(&self.parts.whole), of(&self.parts.own))
-        } else {
-            (self.parts.whole.as_ref().and_then(side), None)
-        }
+    ) -> [Option<&'c Entry>; 3] {
+        Part::ALL.map(|part| match &self.parts[part as usize] {
+            Some(change) => side(change),
+            None => self.others[part as usize].get().and_then(Option::as_ref),
+        })
     }
 
     fn side<'c>(
         &'c self,
         side: impl Fn(&'c wright_store::Change) -> Option<&'c Entry>,
     ) -> Result<Option<Resource>, InventoryError> {
+        let read = |entry: Option<&Entry>| entry.map(Record::read).transpose();
         match self.entries(side) {
-            (None, None) => Ok(None),
-            (Some(entry), None) => Resource::from_entry(entry).map(Some),
-            (platform, Some(own)) => {
-                let platform = platform.map(Record::read).transpose()?;
-                let own = Some(Record::read(own)?);
-                Ok(Some(resource::whole(&self.kind, &self.name, own, platform)))
-            }
+            [None, None, None] => Ok(None),
+            [Some(entry), None, None] => Resource::from_entry(entry).map(Some),
+            [platform, own, discovered] => Ok(Some(resource::whole(
+                &self.kind,
+                &self.name,
+                read(own)?,
+                read(platform)?,
+                read(discovered)?,
+            ))),
         }
     }
 
-    /// The key of the part that the commit left as it was, where that is not known yet.
-    fn lacks(&self) -> Option<String> {
-        if !is_platform(&self.kind) || self.other.get().is_some() {
-            return None;
-        }
-        match (&self.parts.whole, &self.parts.own) {
-            (Some(_), None) => Some(keys::own_key(&self.kind, &self.name)),
-            (None, Some(_)) => Some(keys::key(&self.kind, &self.name)),
-            _ => None,
-        }
+    /// The parts that the commit left as they were, where they are not known yet, and their keys.
+    fn lacks(&self) -> impl Iterator<Item = (Part, String)> {
+        let (kind, name) = (&self.kind, &self.name);
+        let lacks = |part: &Part| {
+            let index = *part as usize;
+            self.parts[index].is_none() && self.others[index].get().is_none()
+        };
+        let parts = Part::ALL.into_iter().filter(lacks);
+        parts.filter_map(move |part| {
+            let key = match part {
+                Part::Whole if is_platform(kind) => keys::key(kind, name),
+                Part::Own if is_platform(kind) => keys::own_key(kind, name),
+                Part::Discovered if is_discovered(kind) => keys::discovered_key(kind, name),
+                _ => return None,
+            };
+            Some((part, key))
+        })
     }
 
     /// Whether all of it is known.
     pub(super) fn is_complete(&self) -> bool {
-        self.lacks().is_none()
+        self.lacks().next().is_none()
     }
 
     async fn complete(&self, store: &SharedStore) -> Result<(), StoreError> {
-        if let Some(key) = self.lacks() {
-            let at = Some(self.position.revision());
+        let at = Some(self.position.revision());
+        for (part, key) in self.lacks() {
             let page = store.range(Range::key(key), 1, at).await?;
-            let _ = self.other.set(page.entries.into_iter().next());
+            let _ = self.others[part as usize].set(page.entries.into_iter().next());
         }
         Ok(())
     }
@@ -185,7 +194,7 @@ impl Change {
     /// What it is to somebody with this filter; `None`: nothing.
     pub fn judge(&self, filter: Option<&dyn Filter>) -> Option<What> {
         let Some(filter) = filter else {
-            let there = |(whole, own): (Option<&Entry>, Option<&Entry>)| whole.or(own).is_some();
+            let there = |[whole, own, _]: [Option<&Entry>; 3]| whole.or(own).is_some();
             let was = there(self.entries(|change| change.before.as_ref()));
             let is = there(self.entries(|change| change.after.as_ref()));
             return match (was, is) {
@@ -248,10 +257,7 @@ impl Commit {
             let sizes = sides.map(|entry| entry.key.len() + entry.value.len());
             bytes += sizes.sum::<usize>();
             let parts = resources.entry((kind, name)).or_default();
-            match part {
-                Part::Whole => parts.whole = Some(change),
-                Part::Own => parts.own = Some(change),
-            }
+            parts[part as usize] = Some(change);
         }
         let all = resources.len();
         let changes = resources.into_iter().zip(1..);
@@ -261,7 +267,7 @@ impl Commit {
                 kind,
                 name,
                 parts,
-                other: OnceLock::new(),
+                others: Default::default(),
                 content: OnceLock::new(),
                 texts: Default::default(),
             })
@@ -288,17 +294,31 @@ impl Commit {
     }
 }
 
+/// Where a part of a resource stands.
+#[derive(Debug, Clone, Copy)]
 enum Part {
+    /// The resource; of the platform's, what the platform records.
     Whole,
+    /// What people say of one of the platform's.
     Own,
+    /// What agents discovered about it.
+    Discovered,
+}
+
+impl Part {
+    const ALL: [Part; 3] = [Part::Whole, Part::Own, Part::Discovered];
 }
 
 /// The kind and name of the resource under a key, and which part of it that is.
 fn resource_of(key: &[u8]) -> Option<(Part, String, String)> {
     let key = std::str::from_utf8(key).ok()?;
-    let whole = key.strip_prefix("r/").map(|rest| (Part::Whole, rest));
-    let own = || key.strip_prefix("r+/").map(|rest| (Part::Own, rest));
-    let (part, rest) = whole.or_else(own)?;
+    let (part, rest) = key.split_once('/')?;
+    let part = match part {
+        "r" => Part::Whole,
+        "r+" => Part::Own,
+        "r-" => Part::Discovered,
+        _ => return None,
+    };
     let (kind, name) = rest.split_once('/')?;
     Some((part, kind.to_owned(), name.to_owned()))
 }

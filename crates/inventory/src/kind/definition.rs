@@ -20,9 +20,17 @@ pub struct Definition {
     /// stays when the platform removes it. Only shipped kinds.
     #[serde(skip_serializing_if = "is_false")]
     pub declarable: bool,
-    /// The reference field that is the main line: what this is a part of.
+    /// What agents discover about these resources is kept beside them, in the fields of the platform
+    /// that nothing else writes. Only shipped kinds of the platform.
+    #[serde(skip_serializing_if = "is_false")]
+    pub discovered: bool,
+    /// The reference field that is the main line: what this is a part of. Of the platform's kinds also a
+    /// path into what it records, whose last part is the kind that it leads to: `spec.host`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// Fields that are the parent's, or its parent's, where a resource has none of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inherit: Vec<String>,
     /// The fields that a table shows, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub display: Vec<String>,
@@ -39,6 +47,18 @@ pub struct Definition {
     /// Fields by which resources are looked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub index: Vec<String>,
+}
+
+impl Definition {
+    /// The main line: the path of the reference, and the kind that it leads to.
+    pub fn parent(&self) -> Option<(&str, &str)> {
+        let path = self.parent.as_deref()?;
+        let to = match self.fields.get(path) {
+            Some(field) => field.to.as_deref()?,
+            None => path.rsplit_once('.')?.1,
+        };
+        Some((path, to))
+    }
 }
 
 /// A group of fields in a form.
@@ -83,6 +103,10 @@ pub struct FieldDefinition {
     /// A CEL expression over `self`, the body, that gives its value; nobody writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub computed: Option<String>,
+    /// A CEL expression over `self`, the whole resource, that gives what was discovered of this field;
+    /// a list where any one of several will do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
     /// A text that is stored sealed. Only of type `text`.
     #[serde(skip_serializing_if = "is_false")]
     pub secret: bool,
@@ -116,7 +140,7 @@ pub struct FieldDefinition {
     /// What the relation is called from there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverse: Option<String>,
-    /// A `reference` to several.
+    /// A `reference` or `user`: several.
     #[serde(skip_serializing_if = "is_false")]
     pub many: bool,
     /// What becomes of this resource when what it refers to is deleted.
@@ -165,7 +189,7 @@ pub enum FieldType {
     Map,
     /// Fields of its own.
     Object,
-    /// Somebody's name.
+    /// The name of a resource of the kind `user`.
     User,
     /// The name of another resource.
     Reference,

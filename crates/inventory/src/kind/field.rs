@@ -5,6 +5,7 @@ use wright_model::{ByteSize, Span, nearest};
 
 use super::{
     FieldDefinition, FieldType, OnDelete,
+    expression::Expression,
     shape::{Bounds, Reference, Shape},
     violation::{At, Violation, quoted},
 };
@@ -14,6 +15,9 @@ const MAX_NAME: usize = 64;
 /// How deep lists, maps and objects may stand in each other.
 const MAX_DEPTH: usize = 8;
 
+/// The kind of people.
+const USER: &str = "user";
+
 /// A field, compiled.
 #[derive(Debug)]
 pub(crate) struct Field {
@@ -22,14 +26,8 @@ pub(crate) struct Field {
     pub immutable: bool,
     pub platform: bool,
     pub default: Option<Value>,
-    pub computed: Option<Computed>,
-}
-
-/// A CEL expression and its source.
-#[derive(Debug)]
-pub(crate) struct Computed {
-    pub source: String,
-    pub program: cel::Program,
+    pub computed: Option<Expression>,
+    pub found: Option<Expression>,
 }
 
 /// Compiles the fields of a body or an object, and says all that is wrong with them.
@@ -78,23 +76,11 @@ fn compile(
         let at = At::Field(&at, "default");
         shape.normalise(default, at, violations)
     });
-    let computed =
-        definition
-            .computed
-            .as_ref()
-            .and_then(|source| match cel::Program::compile(source) {
-                Ok(program) => Some(Computed {
-                    source: source.clone(),
-                    program,
-                }),
-                Err(error) => {
-                    let at = At::Field(&at, "computed").to_string();
-                    let found = format!("{source:?}");
-                    let violation = Violation::new("expression", at, found, "a CEL expression");
-                    violations.push(violation.help(error.to_string()));
-                    None
-                }
-            });
+    let mut expression = |attribute, source: &Option<String>| {
+        Expression::compile(source.as_ref(), At::Field(&at, attribute), violations)
+    };
+    let computed = expression("computed", &definition.computed);
+    let found = expression("found", &definition.found);
     (violations.len() == before).then_some(Field {
         shape,
         required: definition.required,
@@ -102,6 +88,7 @@ fn compile(
         platform: definition.platform,
         default,
         computed,
+        found,
     })
 }
 
@@ -116,6 +103,7 @@ fn misplaced(
     let of = definition.of_type;
     let is = |types: &[FieldType]| types.contains(&of);
     let nested = depth > 0;
+    let refers = [T::Reference, T::User];
     let checks = [
         (
             "minimum",
@@ -146,12 +134,16 @@ fn misplaced(
         ("of", definition.of.is_some(), is(&[T::List, T::Map])),
         ("fields", !definition.fields.is_empty(), is(&[T::Object])),
         ("to", definition.to.is_some(), is(&[T::Reference])),
-        ("reverse", definition.reverse.is_some(), is(&[T::Reference])),
-        ("many", definition.many, is(&[T::Reference])),
+        (
+            "reverse",
+            definition.reverse.is_some(),
+            is(&refers) && !nested,
+        ),
+        ("many", definition.many, is(&refers) && !nested),
         (
             "on-delete",
             definition.on_delete.is_some(),
-            is(&[T::Reference]),
+            is(&refers) && !nested,
         ),
         (
             "on-delete",
@@ -165,9 +157,14 @@ fn misplaced(
             !nested && !definition.required,
         ),
         (
+            "found",
+            definition.found.is_some(),
+            !nested && definition.computed.is_none() && !definition.secret,
+        ),
+        (
             "default",
             definition.default.is_some(),
-            !definition.secret && definition.computed.is_none() && of != T::Reference,
+            !definition.secret && definition.computed.is_none() && !is(&refers),
         ),
         (
             "immutable",
@@ -244,7 +241,12 @@ fn shape(
         FieldType::Url => Shape::Url,
         FieldType::Email => Shape::Email,
         FieldType::Json => Shape::Json,
-        FieldType::User => Shape::User,
+        FieldType::User => Shape::Reference(Reference {
+            to: USER.to_owned(),
+            many: definition.many,
+            on_delete: definition.on_delete.unwrap_or(OnDelete::Restrict),
+            reverse: definition.reverse.clone(),
+        }),
         FieldType::List => Shape::List(Box::new(item(definition, at, depth, violations)?), length),
         FieldType::Map => Shape::Map(Box::new(item(definition, at, depth, violations)?), length),
         FieldType::Object => {

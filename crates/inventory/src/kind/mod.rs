@@ -5,6 +5,8 @@
 //! resource of the same name adds fields to them.
 
 mod definition;
+mod drift;
+mod expression;
 mod field;
 mod form;
 mod schema;
@@ -22,6 +24,7 @@ use wright_store::Revision;
 
 pub use self::{
     definition::{Definition, FieldDefinition, FieldGroup, FieldType, OnDelete},
+    drift::{DRIFT, Drift, TOLERATED},
     shipped::{shipped, shipped_names},
     violation::Violation,
 };
@@ -32,7 +35,7 @@ use self::{
 };
 pub(crate) use self::{
     shape::{as_sealed, sealed},
-    shipped::is_platform,
+    shipped::{is_discovered, is_platform},
     violation::quoted,
 };
 
@@ -47,6 +50,7 @@ pub struct Kind {
     revision: Revision,
     fields: IndexMap<String, Field>,
     computes: bool,
+    compares: bool,
     pending: bool,
     closing: bool,
 }
@@ -80,12 +84,14 @@ impl Kind {
             return Err(violations);
         }
         let computes = fields.values().any(|field| field.computed.is_some());
+        let compares = fields.values().any(|field| field.found.is_some());
         Ok(Kind {
             name: name.to_owned(),
             definition,
             revision,
             fields,
             computes,
+            compares,
             pending: false,
             closing: false,
         })
@@ -127,6 +133,7 @@ impl Kind {
             revision,
             fields: IndexMap::new(),
             computes: false,
+            compares: false,
             pending: true,
             closing: true,
         }
@@ -146,6 +153,22 @@ impl Kind {
     /// Whether the platform makes and removes these resources.
     pub fn is_platform(&self) -> bool {
         self.definition.platform
+    }
+
+    /// Whether what queries find of its resources is more than what is stored.
+    pub(crate) fn derives(&self) -> bool {
+        self.computes || self.compares
+    }
+
+    /// What queries find of a resource: what is computed now, and which fields drift.
+    pub(crate) fn sought(&self, body: &mut Value) {
+        self.derive(body);
+        if self.compares
+            && let Value::Object(body) = body
+        {
+            let drifting = self.drifting(body);
+            body.insert(DRIFT.to_owned(), drifting.into());
+        }
     }
 
     /// The fields that refer to other resources.
@@ -259,6 +282,7 @@ fn extended(
     }
     definition.unique.extend(added.unique.iter().cloned());
     definition.index.extend(added.index.iter().cloned());
+    definition.inherit.extend(added.inherit.iter().cloned());
     definition.groups.extend(added.groups.iter().cloned());
     if !added.display.is_empty() {
         definition.display.clone_from(&added.display);
@@ -273,6 +297,7 @@ fn own_only(added: &Definition, violations: &mut Vec<Violation>) {
     let whole = [
         ("platform", added.platform),
         ("declarable", added.declarable),
+        ("discovered", added.discovered),
     ];
     let whole = whole.into_iter().filter(|(_, said)| *said);
     for path in paths.chain(whole.map(|(name, _)| name.to_owned())) {
@@ -344,7 +369,16 @@ fn named_fields(
             }
         }
     }
-    if let Some(parent) = &definition.parent
+    let recorded = |path: &str| {
+        let first = path
+            .split_once('.')
+            .map(|(first, _)| definition.fields.get(first));
+        first.flatten().is_some_and(|field| field.platform)
+    };
+    if let Some(parent) = definition
+        .parent
+        .as_ref()
+        .filter(|parent| !recorded(parent))
         && check("parent".to_owned(), parent)
     {
         let field = fields.get(parent);
@@ -357,6 +391,11 @@ fn named_fields(
                 "a reference to one resource",
             ));
         }
+    }
+    if definition.parent.is_none() && !definition.inherit.is_empty() {
+        let found = definition.inherit.join(", ");
+        let expected = "a parent to inherit it from";
+        wrong.push(Violation::new("required", "parent", found, expected));
     }
     violations.append(&mut wrong);
 }

@@ -70,7 +70,7 @@ fn typed(field: &FieldDefinition) -> Value {
     let like = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     let mut schema = match field.of_type {
         FieldType::Text if field.secret => json!({ "type": ["string", "object"] }),
-        FieldType::Text | FieldType::User => json!({ "type": "string" }),
+        FieldType::Text => json!({ "type": "string" }),
         FieldType::Integer => json!({ "type": "integer" }),
         FieldType::Float => json!({ "type": "number" }),
         FieldType::Boolean => json!({ "type": "boolean" }),
@@ -94,10 +94,10 @@ fn typed(field: &FieldDefinition) -> Value {
             json!({ "type": "object", "additionalProperties": field.of.as_deref().map_or_else(|| json!({ "type": "string" }), described) })
         }
         FieldType::Object => Value::Object(object(&field.fields, true)),
-        FieldType::Reference if field.many => {
+        FieldType::Reference | FieldType::User if field.many => {
             json!({ "type": "array", "items": { "type": "string" } })
         }
-        FieldType::Reference => json!({ "type": "string" }),
+        FieldType::Reference | FieldType::User => json!({ "type": "string" }),
     };
     if let Value::Object(schema) = &mut schema {
         limits(field, schema);

@@ -73,7 +73,6 @@ pub(crate) enum Shape {
     List(Box<Shape>, Bounds<usize>),
     Map(Box<Shape>, Bounds<usize>),
     Object(IndexMap<String, Field>),
-    User,
     Reference(Reference),
 }
 
@@ -182,9 +181,6 @@ impl Shape {
             }
             Shape::Enumeration(values) => as_it_is(values.iter().any(|value| value == text)),
             Shape::Reference(reference) => as_it_is(!reference.many && is_name(text)),
-            Shape::User => {
-                as_it_is((1..=200).contains(&text.len()) && !text.contains(char::is_whitespace))
-            }
             Shape::Time => text
                 .parse::<Timestamp>()
                 .map(|time| Some(time.to_string()))
@@ -234,7 +230,6 @@ impl Shape {
             Shape::List(_, length) => format!("a list{}", items(length)),
             Shape::Map(_, length) => format!("names with values{}", items(length)),
             Shape::Object(_) => "an object".to_owned(),
-            Shape::User => "somebody's name".to_owned(),
             Shape::Reference(Reference { to, many: true, .. }) => {
                 format!("a list of names of {to}")
             }

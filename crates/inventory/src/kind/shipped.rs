@@ -36,6 +36,11 @@ pub(crate) fn is_platform(name: &str) -> bool {
     shipped(name).is_some_and(|definition| definition.platform)
 }
 
+/// Whether agents discover something about resources of this kind.
+pub(crate) fn is_discovered(name: &str) -> bool {
+    shipped(name).is_some_and(|definition| definition.discovered)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,7 +65,10 @@ mod tests {
         let mut names = std::collections::BTreeSet::new();
         for name in shipped_names() {
             let kind = Kind::compile(name, shipped(name), None, 0).unwrap();
-            for relation in kind.relations() {
+            for relation in kind
+                .relations()
+                .filter(|relation| relation.reverse.is_some())
+            {
                 let reverse = (relation.to.to_owned(), relation.reverse.map(str::to_owned));
                 assert!(
                     names.insert(reverse.clone()),

@@ -3,7 +3,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Kind,
-    field::{Computed, Field, unknown},
+    expression::Expression,
+    field::{Field, unknown},
     shape::{Shape, sealed},
     violation::{At, Violation, quoted},
 };
@@ -44,30 +45,14 @@ impl Kind {
     }
 
     fn compute(&self, body: &mut Map<String, Value>, violations: &mut Vec<Violation>) {
-        // What is sealed stays out of sight.
-        let open = |(_, value): &(&String, &Value)| sealed(value).is_none();
-        let secret = |name: &str| {
-            matches!(
-                self.fields.get(name).map(|f| &f.shape),
-                Some(Shape::Secret { .. })
-            )
-        };
-        let seen: Map<String, Value> = body
-            .iter()
-            .filter(open)
-            .filter(|(name, _)| !secret(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        for (name, field) in &self.fields {
-            let Some(computed) = &field.computed else {
-                continue;
-            };
+        let seen = self.unsealed(body);
+        for (name, computed, shape) in self.computed() {
             let at = At::Body;
             let at = At::Field(&at, name);
-            match evaluate(computed, &seen) {
+            match computed.value(&seen) {
                 Ok(None) => {}
                 Ok(Some(value)) => {
-                    if let Some(value) = field.shape.normalise(value, at, violations) {
+                    if let Some(value) = shape.normalise(value, at, violations) {
                         body.insert(name.clone(), value);
                     }
                 }
@@ -79,18 +64,45 @@ impl Kind {
             }
         }
     }
-}
 
-/// What an expression over `self` gives; nothing where it asks for a field that is not there.
-fn evaluate(computed: &Computed, body: &Map<String, Value>) -> Result<Option<Value>, String> {
-    let mut scope = cel::Context::default();
-    scope
-        .add_variable("self", Value::Object(body.clone()))
-        .map_err(|error| error.to_string())?;
-    match computed.program.execute(&scope) {
-        Ok(cel::Value::Null) | Err(cel::ExecutionError::NoSuchKey(_)) => Ok(None),
-        Ok(value) => value.json().map(Some).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+    /// Computes the computed fields of a whole body anew: it may have been written before the kind had
+    /// them, and of a resource of the platform they are of all its parts. What has no value is left out.
+    pub(crate) fn derive(&self, body: &mut Value) {
+        let Value::Object(body) = body else {
+            return;
+        };
+        if !self.computes {
+            return;
+        }
+        let seen = self.unsealed(body);
+        for (name, computed, shape) in self.computed() {
+            let value = computed.value(&seen).ok().flatten();
+            let value = value.and_then(|value| shape.normalise(value, At::Body, &mut Vec::new()));
+            match value {
+                Some(value) => drop(body.insert(name.clone(), value)),
+                None => drop(body.shift_remove(name)),
+            }
+        }
+    }
+
+    fn computed(&self) -> impl Iterator<Item = (&String, &Expression, &Shape)> {
+        self.fields
+            .iter()
+            .filter_map(|(name, field)| Some((name, field.computed.as_ref()?, &field.shape)))
+    }
+
+    /// A body for expressions: what is sealed, and what is computed itself, stays out of sight.
+    fn unsealed(&self, body: &Map<String, Value>) -> Map<String, Value> {
+        let hidden = |name: &str| {
+            let field = self.fields.get(name);
+            field.is_some_and(|field| {
+                field.computed.is_some() || matches!(field.shape, Shape::Secret { .. })
+            })
+        };
+        body.iter()
+            .filter(|(name, value)| sealed(value).is_none() && !hidden(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 }
 

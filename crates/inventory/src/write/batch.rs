@@ -68,7 +68,8 @@ impl Batch {
                 Some(kind) => kind.clone(),
                 None => inventory.kind_or_refused(&write.kind).await?,
             };
-            match pen.draw(kind, write, record(own)?, record(platform)?) {
+            let discovered = inventory.discovered(&write.kind, &write.name).await?;
+            match pen.draw(kind, write, record(own)?, record(platform)?, discovered) {
                 Ok(draft) => drafts.push(draft),
                 // What is wrong with all of them is told at once.
                 Err(Refused::Invalid(mut wrong)) => violations.append(&mut wrong),
@@ -231,8 +232,11 @@ impl Inventory {
                         .parts(kind, name, draft.kind.is_platform(), false)
                         .await;
                     let (own, platform) = parts.map_err(Refused::store)?;
+                    let discovered = self.discovered(kind, name).await?;
                     let modified = |entry: Option<Entry>| entry.map_or(0, |entry| entry.modified);
-                    return Err(draft.conflict(expected, modified(own).max(modified(platform))));
+                    let found = modified(own).max(modified(platform));
+                    let found = found.max(discovered.map_or(0, |record| record.modified));
+                    return Err(draft.conflict(expected, found));
                 }
                 if draft.creates {
                     let (kind, name) = (kind.to_owned(), name.clone());

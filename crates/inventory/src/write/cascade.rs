@@ -109,6 +109,7 @@ pub(super) async fn follow(
                 after: (rule == OnDelete::Clear).then(|| before.clone()),
                 before: Some(before),
                 platform: platform.as_ref().map(Record::read).transpose()?,
+                discovered: inventory.discovered(&referrer.kind, &referrer.name).await?,
                 expected: None,
                 creates: false,
                 follows: true,

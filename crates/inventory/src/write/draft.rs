@@ -28,6 +28,8 @@ pub(super) struct Draft {
     pub before: Option<Record>,
     /// What the platform recorded of it.
     pub platform: Option<Record>,
+    /// What agents discovered about it.
+    pub discovered: Option<Record>,
     /// What people's part shall be; nothing where it goes.
     pub after: Option<Record>,
     /// What was expected, see [`Write::expected`].
@@ -53,12 +55,14 @@ impl Pen<'_> {
         write: &Write,
         before: Option<Record>,
         platform: Option<Record>,
+        discovered: Option<Record>,
     ) -> Result<Draft, Refused> {
         let mut draft = Draft {
             kind,
             name: write.name.clone(),
             before,
             platform,
+            discovered,
             after: None,
             expected: write.expected,
             creates: matches!(write.change, Change::Create(_)),
@@ -228,7 +232,8 @@ impl Draft {
     pub fn shown(&self) -> Revision {
         let modified =
             |record: &Option<Record>| record.as_ref().map_or(0, |record| record.modified);
-        modified(&self.before).max(modified(&self.platform))
+        let parts = [&self.before, &self.platform, &self.discovered];
+        parts.into_iter().map(modified).max().unwrap_or(0)
     }
 
     /// What becomes of it.
@@ -257,7 +262,9 @@ impl Draft {
         let shown = self.shown();
         let record = self.after.or(self.before);
         let fresh = record.as_ref().is_none_or(|record| record.created == 0);
-        let mut resource = resource::whole(self.kind.name(), &self.name, record, self.platform);
+        let (kind, name) = (self.kind.name(), &self.name);
+        let mut resource = resource::whole(kind, name, record, self.platform, self.discovered);
+        self.kind.derive(&mut resource.body);
         resource.revision = if unchanged { shown } else { revision };
         if fresh && resource.created == 0 {
             resource.created = resource.revision;
@@ -272,10 +279,11 @@ impl Draft {
         };
         let mut labels = content.labels;
         labels.retain(|key, value| platform.labels.get(key) != Some(value));
-        Ok(Content {
-            labels,
-            body: self.kind.own_part(content.body, &platform.body),
-        })
+        let mut body = self.kind.own_part(content.body, &platform.body);
+        if let Some(discovered) = &self.discovered {
+            body = self.kind.own_part(body, &discovered.body);
+        }
+        Ok(Content { labels, body })
     }
 
     pub fn conflict(&self, expected: Revision, found: Revision) -> Refused {

@@ -8,6 +8,7 @@ mod draft;
 mod merge;
 mod plan;
 mod refused;
+mod removed;
 mod schema;
 
 use std::{

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod discovered;
 mod owners;
 mod past;
 mod races;

@@ -177,3 +177,113 @@ async fn a_reference_to_a_host_is_to_one_that_is_declared_or_made() {
         .unwrap_err();
     assert!(matches!(neither, Refused::NoTarget { .. }), "{neither}");
 }
+
+/// Sees to references for as long as the store is open.
+fn keeps_references(inventory: &Inventory) {
+    let inventory = inventory.clone();
+    tokio::spawn(async move { inventory.keep_references(&Author::new("wright")).await });
+}
+
+/// Waits until a resource is what it should be.
+async fn becomes(inventory: &Inventory, kind: &str, name: &str, wanted: Option<serde_json::Value>) {
+    let reached = async {
+        while body(inventory, kind, name).await != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    let reached = tokio::time::timeout(std::time::Duration::from_secs(30), reached).await;
+    let found = body(inventory, kind, name).await;
+    assert!(reached.is_ok(), "{kind}/{name} is {found:?}");
+}
+
+#[tokio::test]
+async fn what_the_platform_removes_is_referred_to_no_longer_whenever_it_was_removed() {
+    let (_directory, inventory) = inventory().await;
+    let definition = "fields:
+  restricts: { type: reference, to: instance, reverse: restrictors }
+  several: { type: reference, to: instance, reverse: lists, many: true }
+  goes: { type: reference, to: instance, reverse: followers, on-delete: cascade }";
+    define(&inventory, "probe", definition).await.unwrap();
+    for name in ["a", "b", "stays"] {
+        inventory
+            .put_as("instance", name, &json!({}))
+            .await
+            .unwrap();
+    }
+    for name in ["a", "b"] {
+        let both = json!({ "restricts": name, "several": [name, "stays"] });
+        write(&inventory, create("probe", &format!("of-{name}"), both))
+            .await
+            .unwrap();
+        let goes = create("probe", &format!("with-{name}"), json!({ "goes": name }));
+        write(&inventory, goes).await.unwrap();
+    }
+    // While nobody was there to see it, and afterwards.
+    inventory.delete("instance", "a").await.unwrap();
+    keeps_references(&inventory);
+    let left = Some(json!({ "several": ["stays"] }));
+    becomes(&inventory, "probe", "of-a", left.clone()).await;
+    becomes(&inventory, "probe", "with-a", None).await;
+    inventory.delete("instance", "b").await.unwrap();
+    becomes(&inventory, "probe", "of-b", left).await;
+    becomes(&inventory, "probe", "with-b", None).await;
+    let history = inventory.history("probe", "of-b").await.unwrap();
+    let by = history.last().unwrap().by.clone().unwrap();
+    assert_eq!(by.actor, "wright");
+}
+
+#[tokio::test]
+async fn what_people_declared_is_there_when_the_platform_has_removed_its_part() {
+    let (_directory, inventory) = inventory().await;
+    inventory.put_as("host", "h1", &json!({})).await.unwrap();
+    inventory.put_as("host", "h2", &json!({})).await.unwrap();
+    write(&inventory, merge("host", "h1", json!({ "serial": "S1" })))
+        .await
+        .unwrap();
+    for (name, host) in [("a1", "h1"), ("a2", "h2")] {
+        let address = json!({ "address": format!("10.0.0.{}", &name[1..]), "host": host });
+        write(&inventory, create("address", name, address))
+            .await
+            .unwrap();
+    }
+    keeps_references(&inventory);
+    inventory.delete("host", "h1").await.unwrap();
+    inventory.delete("host", "h2").await.unwrap();
+    // The later removal is seen to, and the earlier was no removal.
+    becomes(
+        &inventory,
+        "address",
+        "a2",
+        Some(json!({ "address": "10.0.0.2", "space": "global", "status": "active" })),
+    )
+    .await;
+    assert_eq!(
+        body(&inventory, "address", "a1").await.unwrap()["host"],
+        "h1"
+    );
+}
+
+#[tokio::test]
+async fn a_field_of_a_user_names_one_that_there_is() {
+    let (_directory, inventory) = inventory().await;
+    let definition = "fields: { keeper: { type: user, reverse: kept }, on-call: { type: user, many: true, reverse: called, on-delete: clear } }";
+    define(&inventory, "depot", definition).await.unwrap();
+    write(&inventory, create("user", "ada", json!({})))
+        .await
+        .unwrap();
+    write(&inventory, create("user", "bob", json!({})))
+        .await
+        .unwrap();
+    let nobody = create("depot", "d", json!({ "keeper": "eve" }));
+    let refused = write(&inventory, nobody).await.unwrap_err();
+    assert!(matches!(refused, Refused::NoTarget { .. }), "{refused}");
+    let kept = json!({ "keeper": "ada", "on-call": ["ada", "bob"] });
+    write(&inventory, create("depot", "d", kept)).await.unwrap();
+    let refused = write(&inventory, delete("user", "ada")).await.unwrap_err();
+    assert!(matches!(refused, Refused::Referenced { .. }), "{refused}");
+    write(&inventory, delete("user", "bob")).await.unwrap();
+    assert_eq!(
+        body(&inventory, "depot", "d").await.unwrap()["on-call"],
+        json!(["ada"])
+    );
+}

@@ -38,6 +38,14 @@ pub enum ControlError {
         /// Where it is.
         host: Name,
     },
+    /// A host did not do what it was asked.
+    #[error("host {host}: {reason}")]
+    Host {
+        /// Which.
+        host: Name,
+        /// Why not.
+        reason: String,
+    },
     /// There is no such thing.
     #[error("there is no {0}")]
     NotFound(String),

@@ -4,6 +4,7 @@ mod drafts;
 mod end;
 mod error;
 mod repair;
+mod stray;
 mod view;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -16,7 +17,7 @@ use wright_site::{Bundle, Desired, Draft, Observed, Plan, PlanSummary, PlannedAp
 use wright_store::SharedStore;
 use wright_workflow::{Engine, JobError, JobFilter, JobId, JobSpec, JobSummary};
 
-pub use self::{drafts::Drafts, end::Lost, error::ControlError};
+pub use self::{drafts::Drafts, end::Lost, error::ControlError, stray::Stray};
 use self::{drafts::Kept, error::findings};
 use crate::{
     api::{UpAnswer, UpRequest},

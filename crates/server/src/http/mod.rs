@@ -106,7 +106,7 @@ type Shared = State<Arc<Rooms>>;
         instances::list, instances::operate, instances::logs, instances::forget,
         inventory::list_kinds, inventory::show_kind, inventory::kind_schema,
         inventory::list, inventory::create, inventory::show, inventory::replace, inventory::patch, inventory::remove,
-        inventory::restore, inventory::secret, inventory::transact, inventory::history, inventory::events, inventory::watch_events, feed::watch,
+        inventory::restore, inventory::secret, inventory::transact, inventory::history, inventory::drift, inventory::resolve, inventory::events, inventory::watch_events, feed::watch,
         query::query, query::search,
         exchange::import, exchange::export, discovery::ansible, discovery::prometheus,
         webhooks::list, webhooks::dead, webhooks::replay,
@@ -183,6 +183,8 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
             get(inventory::secret),
         )
         .route("/resources/{kind}/{name}/history", get(inventory::history))
+        .route("/resources/{kind}/{name}/drift", post(inventory::resolve))
+        .route("/drift", get(inventory::drift))
         .route("/query", post(query::query))
         .route("/search", get(query::search))
         .route("/events", get(inventory::events))

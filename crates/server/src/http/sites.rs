@@ -32,6 +32,9 @@ impl From<ControlError> for Refusal {
             ControlError::Alive { .. } => {
                 Refusal::new(409, "alive", "the instance is not lost", detail)
             }
+            ControlError::Host { .. } => {
+                Refusal::new(409, "operation", "the operation failed", detail)
+            }
             ControlError::Workflow(error) => error.into(),
             ControlError::NotFound(what) => Refusal::not_found(what),
             error => Refusal::internal(error),

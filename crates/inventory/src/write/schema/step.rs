@@ -42,7 +42,7 @@ impl Inventory {
             now: Timestamp::now(),
         };
         let kinds = self.kind_or_refused(KIND).await?;
-        let draft = pen.draw(kinds, write, before, None)?;
+        let draft = pen.draw(kinds, write, before, None, None)?;
         if name == KIND {
             let violation = Violation::new("kind", "name", KIND, "another kind than that of kinds");
             return Err(draft.invalid(vec![violation]));
@@ -144,6 +144,30 @@ impl Inventory {
                     expected,
                 ));
             }
+        }
+        let parent = new.definition().parent().map(|(_, to)| to.to_owned());
+        let parent = parent.and_then(|to| {
+            let above = || others().find(|kind| kind.name() == to).map(AsRef::as_ref);
+            if to == *name { Some(new) } else { above() }
+        });
+        for (index, field) in new.definition().inherit.iter().enumerate() {
+            let Some(above) = parent.map(Kind::definition) else {
+                break;
+            };
+            if above.fields.contains_key(field) || above.inherit.contains(field) {
+                continue;
+            }
+            let to = new.definition().parent().map_or("", |(_, to)| to);
+            let expected = format!("a field that {to} has or inherits");
+            let wrong = Violation::new(
+                "unknown-field",
+                format!("inherit[{index}]"),
+                field,
+                expected,
+            );
+            let near = nearest(field, above.fields.keys().map(String::as_str));
+            let help = near.map_or_else(String::new, |near| format!("did you mean {near}?"));
+            violations.push(wrong.help(help));
         }
         if violations.is_empty() {
             Ok(())

@@ -229,6 +229,15 @@ pub const TABLE: &[Endpoint] = &[
         Needs(Read, Resource),
         Item(Shape::Resource),
     ),
+    // Which of its fields, and whether he may write them or act on the host, the handler decides.
+    change(
+        "POST",
+        "/resources/{kind}/{name}/drift",
+        Write,
+        Needs(Read, Resource),
+        Open,
+    ),
+    get("/drift", Known, Open),
     change(
         "GET",
         "/resources/{kind}/{name}/secrets/{field}",

@@ -1,5 +1,6 @@
 //! Resources, their kinds and their past; events.
 
+mod drift;
 mod happened;
 mod kinds;
 mod quota;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use wright_inventory::{InventoryError, Moment, Refused, Resource};
 use wright_model::Name;
 
-pub use self::{happened::*, kinds::*, write::*};
+pub use self::{drift::*, happened::*, kinds::*, write::*};
 use super::{Rooms, Shared, answer::Refusal};
 
 impl From<InventoryError> for Refusal {
@@ -121,14 +122,51 @@ fn tagged(resource: Resource) -> Response {
     response
 }
 
-/// What a resource was after each change, oldest first, and who changed it through what and why.
-#[utoipa::path(get, path = "/resources/{kind}/{name}/history", params(("kind" = String, Path), ("name" = String, Path)), responses((status = 200, description = "Its past.", body = serde_json::Value)))]
+/// Which past states.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// At most so many.
+    #[serde(default = "hundred")]
+    limit: usize,
+    /// After the one of this id.
+    #[serde(default)]
+    after: String,
+    /// So many of the newest instead.
+    #[serde(default)]
+    newest: Option<usize>,
+}
+
+fn hundred() -> usize {
+    100
+}
+
+/// The most past states that are answered at once.
+const MOST_PAST: usize = 1000;
+
+/// What a resource was after each change, oldest first, and who changed it through what and why. Where
+/// there are as many as `limit`, the `id` of the last one, as `after`, gives those that follow.
+#[utoipa::path(get, path = "/resources/{kind}/{name}/history", params(("kind" = String, Path), ("name" = String, Path), ("limit" = Option<usize>, Query, description = "At most so many; 100, at most 1,000."), ("after" = Option<String>, Query, description = "After the one of this id."), ("newest" = Option<usize>, Query, description = "So many of the newest instead.")), responses((status = 200, description = "Its past.", body = serde_json::Value), (status = 400, description = "A parameter is not what it should be.", body = serde_json::Value), (status = 404, description = "No such kind or resource.", body = serde_json::Value)))]
 pub async fn history(
     State(rooms): Shared,
     Path((kind, name)): Path<(Name, String)>,
+    Query(which): Query<Which>,
 ) -> Result<Response, Refusal> {
-    let past = rooms.inventory.history(kind.as_str(), &name).await?;
-    if past.is_empty() {
+    let inventory = &rooms.inventory;
+    let past = match which.newest {
+        Some(count) => {
+            let count = count.clamp(1, MOST_PAST);
+            inventory
+                .newest_history(kind.as_str(), &name, count)
+                .await?
+        }
+        None => {
+            let limit = which.limit.clamp(1, MOST_PAST);
+            let page = inventory.history_page(kind.as_str(), &name, &which.after, limit);
+            page.await?
+        }
+    };
+    if past.is_empty() && which.after.is_empty() {
         known(&rooms, &kind).await?;
         Err(Refusal::not_found(format!("{kind} {name}")))
     } else {

@@ -341,3 +341,99 @@ async fn who_may_write_some_fields_of_a_team_writes_no_others() {
     assert!(audit.text.contains("see-secrets"), "{audit:?}");
     bed.stop().await;
 }
+
+/// A host of which other things are declared than were discovered.
+async fn drifting() -> (Bed, String) {
+    let (bed, token) = furnished().await;
+    let inventory = &bed.rooms.inventory;
+    let made = json!({ "state": "ready" });
+    inventory.put_as("host", "h1", &made).await.unwrap();
+    let declared = json!({ "body": { "serial": "S1", "cpus": 8 } });
+    let patched = bed
+        .ask(&token, "PATCH", "/resources/host/h1", declared)
+        .await;
+    assert_eq!(patched.status, 200, "{patched:?}");
+    let facts = json!({ "serial": "S2", "cpu": { "count": 8 }, "memory": "4GiB" });
+    let by = wright_inventory::Author::new("agent");
+    let found = wright_inventory::discovery_operations("host", "h1", "facts", &facts, &by);
+    inventory.commit(found.unwrap()).await.unwrap();
+    (bed, token)
+}
+
+#[tokio::test]
+async fn what_differs_is_shown_with_both_values_and_taken_over() {
+    let (bed, token) = drifting().await;
+    for path in ["/drift", "/drift?kind=host", "/drift?kind=host&name=h1"] {
+        let drift = bed.get(&token, path).await.json();
+        assert_eq!(drift.as_array().unwrap().len(), 1, "{drift}");
+        let one = &drift[0];
+        assert_eq!(
+            (&one["field"], &one["declared"], &one["discovered"]),
+            (&json!("serial"), &json!("S1"), &json!("S2"))
+        );
+        assert!(one["since"].is_string(), "{one}");
+    }
+    let all = bed.get(&token, "/drift?kind=host&all=true").await.json();
+    assert!(
+        all.to_string().contains("4GiB"),
+        "nobody declared it: {all}"
+    );
+
+    let path = "/resources/host/h1/drift";
+    let accept = json!({ "field": "serial", "act": "accept", "why": "CHG-1" });
+    let done = bed.ask(&token, "POST", path, accept.clone()).await;
+    assert_eq!(done.status, 200, "{done:?}");
+    let host = bed.get(&token, "/resources/host/h1").await.json();
+    assert_eq!(host["body"]["serial"], "S2");
+    let last = bed
+        .get(&token, "/resources/host/h1/history?newest=1")
+        .await
+        .json();
+    assert_eq!(last[0]["by"]["why"], "CHG-1");
+    assert_eq!(bed.get(&token, "/drift").await.json(), json!([]));
+    let again = bed.ask(&token, "POST", path, accept).await;
+    assert_eq!(again.status, 404, "{again:?}");
+}
+
+#[tokio::test]
+async fn what_may_differ_is_no_drift_and_what_cannot_be_put_back_is_told_plainly() {
+    let (bed, token) = drifting().await;
+    let path = "/resources/host/h1/drift";
+    let resolve = async |body: Value| bed.ask(&token, "POST", path, body).await;
+    let revert = resolve(json!({ "field": "serial", "act": "revert" })).await;
+    assert_eq!(revert.status, 409, "{revert:?}");
+    assert!(revert.text.contains("cannot change"), "{revert:?}");
+    let silent = resolve(json!({ "field": "serial", "act": "tolerate" })).await;
+    assert_eq!(silent.status, 422, "{silent:?}");
+    let tolerate = json!({ "field": "serial", "act": "tolerate", "why": "label is wrong" });
+    let done = resolve(tolerate).await;
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(bed.get(&token, "/drift").await.json(), json!([]));
+    let all = bed
+        .get(&token, "/drift?kind=host&name=h1&all=true")
+        .await
+        .json();
+    assert!(all.to_string().contains("label is wrong"), "{all}");
+}
+
+#[tokio::test]
+async fn a_history_is_answered_in_pages() {
+    let (bed, token) = furnished().await;
+    for units in 1..6 {
+        let body = json!({ "body": { "room": "b2", "units": units } });
+        bed.ask(&token, "PUT", "/resources/rack/r1", body).await;
+    }
+    let path = "/resources/rack/r1/history";
+    let first = bed.get(&token, &format!("{path}?limit=2")).await.json();
+    let after = first[1]["id"].as_str().unwrap();
+    let rest = format!("{path}?limit=9&after={after}");
+    let rest = bed.get(&token, &rest).await.json();
+    let units = |page: &Value| -> Vec<u64> {
+        let page = page.as_array().unwrap().iter();
+        page.map(|past| past["body"]["units"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!((units(&first), units(&rest)), (vec![1, 2], vec![3, 4, 5]));
+    let newest = bed.get(&token, &format!("{path}?newest=2")).await.json();
+    assert_eq!(units(&newest), [4, 5]);
+}

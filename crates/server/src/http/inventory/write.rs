@@ -61,7 +61,7 @@ struct Sent {
     revision: Revision,
 }
 
-fn author(known: &Known, why: &str) -> Author {
+pub(super) fn author(known: &Known, why: &str) -> Author {
     Author {
         actor: known.caller.name().to_owned(),
         through: known.record.through(),

@@ -53,7 +53,7 @@ fn plant() -> Vec<Planted> {
     for (number, team) in [Some("web"), Some("data"), None].into_iter().enumerate() {
         let own = ["web", "data", "none"][number];
         let mark = |field: &str, kind: &str| format!("mark-{kind}-{own}-{field}-x");
-        let [reason, cost] = ["reason", "cost"].map(|field| mark(field, "host"));
+        let [reason, cost, found] = ["reason", "cost", "found"].map(|field| mark(field, "host"));
         planted.push(Planted {
             kind: "host",
             name: format!("h{own}"),
@@ -61,8 +61,9 @@ fn plant() -> Vec<Planted> {
             site: None,
             body: json!({ "name": format!("h{own}"), "address": "127.0.0.1", "provider": "local",
                 "capacity": { "cpu": 4, "memory": "1GiB", "disk": "1GiB" }, "state": "ready",
-                "since": "2026-01-01T00:00:00Z", "reason": reason, "cost": cost, "team": team }),
-            markers: vec![("reason", reason), ("cost", cost)],
+                "since": "2026-01-01T00:00:00Z", "reason": reason, "cost": cost, "team": team,
+                "serial": "another", "facts": { "serial": found } }),
+            markers: vec![("reason", reason), ("cost", cost), ("facts.serial", found)],
         });
         let [room, cost, deep] = ["room", "cost", "deep"].map(|field| mark(field, "rack"));
         planted.push(Planted {
@@ -286,6 +287,8 @@ fn bodies(method: &str, path: &str) -> Vec<Value> {
             let fields = [
                 ("host", "cost"),
                 ("host", "reason"),
+                ("host", "facts.serial"),
+                ("host", "drift"),
                 ("rack", "room"),
                 ("rack", "power.deep"),
                 ("rack", "room.name"),
