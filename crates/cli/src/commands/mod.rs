@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod describe;
 mod drift;
 mod exchange;
 mod host;
@@ -100,7 +101,7 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
         Command::Schema { .. } => Err(Failure::usage("only `kind` takes a name")),
         Command::Apply(command) => apply::run(open()?, command).await,
         Command::Delete(command) => inventory::delete(open()?, command).await,
-        Command::Describe(command) => inventory::describe(open()?, command).await,
+        Command::Describe(command) => describe::describe(open()?, command).await,
         Command::Restore(command) => inventory::restore(open()?, command).await,
         Command::Drift(command) => drift::drift(open()?, command).await,
         Command::History { kind, name } => inventory::history(open()?, &kind, &name).await,
