@@ -1,4 +1,4 @@
-//! What agents find out about their hosts is kept beside the hosts' records (decision 16).
+//! What agents find out about their hosts is kept beside the hosts' records (decision 17).
 //!
 //! Every server keeps what its own agents say. An agent tells the digest of what it knows when it
 //! connects; what is recorded already is neither sent nor written again.

@@ -29,7 +29,7 @@ async fn what_was_discovered_stands_beside_both_other_parts_and_has_its_own_owne
     assert_eq!(read.body, whole);
     assert_eq!(read.owners["facts"], ["agent"]);
     let page = inventory.resources("host", None, 0, None).await.unwrap();
-    assert_eq!(page.resources, [read.clone()]);
+    assert_eq!(page.resources, std::slice::from_ref(&read));
 
     // The platform's next write, and people's, leave it as it is; what was read may be sent back.
     host(&inventory).await;
