@@ -184,6 +184,15 @@ pub fn history_table(changes: &[Changed]) -> String {
     output::table(["REVISION", "WHEN", "WHO", "WHY", "WHAT"], rows)
 }
 
+/// The beginning of a text that is too long for a line of a table.
+fn short(text: String) -> String {
+    const LONG: usize = 60;
+    match text.char_indices().nth(LONG) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// Changes in a line, the first few of them.
 fn told(changes: &[Difference]) -> String {
     const FEW: usize = 4;
@@ -201,7 +210,7 @@ fn told(changes: &[Difference]) -> String {
     let one = |change: &Difference| {
         let value = |value: &Value| match value {
             Value::Null => "-".to_owned(),
-            value => shown(Some(value)),
+            value => short(shown(Some(value))),
         };
         format!(
             "{}: {} → {}",
