@@ -9,9 +9,9 @@ macro_rules! shipped {
 }
 
 /// The kinds that ship with the platform.
-const FILES: [(&str, &str); 26] = shipped! {
-    "address" "app" "binding" "cable" "cluster" "contract" "device" "host" "instance" "interface"
-    "kind" "model" "network" "package" "prefix" "quota" "rack" "role" "room" "service" "site"
+const FILES: [(&str, &str); 27] = shipped! {
+    "address" "app" "binding" "cable" "cluster" "contract" "device" "host" "identity-provider"
+    "instance" "interface" "kind" "model" "network" "package" "prefix" "quota" "rack" "role" "room" "service" "site"
     "supplier" "team" "user" "vm" "webhook"
 };
 
@@ -58,6 +58,17 @@ mod tests {
             }
         }
         assert_eq!(shipped_names().count(), FILES.len());
+    }
+
+    #[test]
+    fn every_file_of_a_kind_ships() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/kinds");
+        let files = std::fs::read_dir(directory).unwrap();
+        let name =
+            |path: std::path::PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let mut names: Vec<String> = files.map(|file| name(file.unwrap().path())).collect();
+        names.sort_unstable();
+        assert_eq!(names, FILES.map(|(name, _)| name));
     }
 
     #[test]
