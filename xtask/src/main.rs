@@ -49,7 +49,7 @@ enum Command {
         #[arg(long)]
         resources: Option<u64>,
     },
-    /// What needs long to mean much: `crash`, `builds`, `store` or `api`. Ends with 0 or 1.
+    /// What needs long to mean much: `crash`, `builds`, `feed`, `store` or `api`. Ends with 0 or 1.
     Soak {
         /// Which.
         name: String,

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold on main.
 
-use crate::{Result, debian, demo, packages, run, soak};
+use crate::{Result, bench, debian, demo, packages, run, soak};
 
 /// Runs it all, the quick checks first.
 pub async fn test(only: Option<&str>) -> Result {
@@ -40,6 +40,7 @@ pub async fn test(only: Option<&str>) -> Result {
     run::cargo(&["test", "--workspace", "--exclude", "wright-e2e"]).await?;
     run::cargo(&end_to_end).await?;
     soak::api::api(soak::api::SHORT).await?;
+    bench::inventory::check().await?;
     demo::demo(true).await
 }
 

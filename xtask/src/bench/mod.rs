@@ -1,7 +1,7 @@
 //! `cargo xtask bench NAME`: measures beside its peers, all in one run.
 
 mod ansible;
-mod inventory;
+pub mod inventory;
 mod lookup;
 mod process;
 mod results;

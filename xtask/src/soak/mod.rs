@@ -27,6 +27,12 @@ const SOAKS: &[Soak] = &[
         settings: &[("WRIGHT_BUILDS", "100"), ("WRIGHT_INSTANCES", "2000")],
     },
     Soak {
+        name: "feed",
+        package: "wright-e2e",
+        test: &["--test", "feed"],
+        settings: &[("WRIGHT_KILLS", "100")],
+    },
+    Soak {
         name: "store",
         package: "wright-store",
         test: &["--test", "crash", "--test", "torn"],

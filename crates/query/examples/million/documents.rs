@@ -17,7 +17,7 @@ pub const KINDS: [(&str, Option<Refers>); 12] = [
     ("disk", None),
     ("licence", None),
     ("offer", None),
-    ("cable", None),
+    ("duct", None),
     ("agreement", None),
 ];
 

@@ -3,10 +3,14 @@
 
 mod postgres;
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::PathBuf,
+};
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use self::postgres::Postgres;
 use super::results::{Machine, Results, Row};
@@ -16,6 +20,8 @@ use crate::{Result, debian, run};
 pub const RESOURCES: u64 = 1_000_000;
 /// What the targets are for.
 const FULL: u64 = 1_000_000;
+/// How many say that everything works.
+const SHORT: u64 = 6000;
 /// The generator's first number.
 const SEED: u64 = 0;
 
@@ -25,6 +31,19 @@ struct Figure {
     what: String,
     value: f64,
     unit: String,
+}
+
+/// What a question was answered.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Said {
+    /// Which question.
+    question: String,
+    /// What it was about.
+    of: String,
+    /// How many there are.
+    total: u64,
+    /// Those that come first.
+    first: Vec<String>,
 }
 
 /// What is held against a target, and the peer's question that is the same.
@@ -37,7 +56,7 @@ enum Target {
 use Target::{Least, Most, None as Untold};
 
 /// The rows, the unit, the target, and what the peer calls it.
-const ROWS: [(&str, &str, Target, Option<&str>); 14] = [
+const ROWS: [(&str, &str, Target, Option<&str>); 17] = [
     (
         "three predicates and one relation hop, 100 results: p50",
         "ms",
@@ -90,46 +109,131 @@ const ROWS: [(&str, &str, Target, Option<&str>); 14] = [
         Most(0.0),
         None,
     ),
+    ("start to first answer: processor time", "s", Untold, None),
+    ("bulk load: processor time of one", "µs", Untold, None),
+    (
+        "durable writes, 64 writers: processor time of one",
+        "µs",
+        Untold,
+        None,
+    ),
     ("bulk load", "1/s", Least(20_000.0), Some("load")),
     ("resources", "resources", Untold, None),
 ];
 
+/// The program that has an inventory in it, and what it works on.
+struct Bench {
+    work: PathBuf,
+    resources: u64,
+}
+
+impl Bench {
+    async fn prepare(resources: u64) -> Result<Self> {
+        debian::ensure_any(&[&["postgresql-15"]]).await?;
+        let words = ["build", "--release", "--package", "wright-inventory"];
+        run::cargo(&[&words[..], &["--example", "million"]].concat()).await?;
+        let work = run::data().with_file_name("wright-bench-inventory");
+        if work.exists() {
+            fs::remove_dir_all(&work)?;
+        }
+        fs::create_dir_all(&work)?;
+        let bench = Bench { work, resources };
+        let mut export = bench.step("export");
+        export.stdout(File::create(bench.data())?);
+        run::must(export).await?;
+        Ok(bench)
+    }
+
+    /// The resources, as a file.
+    fn data(&self) -> PathBuf {
+        self.work.join("resources.tsv")
+    }
+
+    fn step(&self, step: &str) -> tokio::process::Command {
+        let store = self.work.join("store").display().to_string();
+        let arguments = [step.to_owned(), store, self.resources.to_string()];
+        run::command(run::program("examples/million"), arguments)
+    }
+
+    /// What a step says.
+    async fn told<T: DeserializeOwned>(&self, step: &str) -> Result<Vec<T>> {
+        let told = run::output(self.step(step)).await?;
+        let line = |line: &str| {
+            serde_json::from_str(line).map_err(|error| format!("{step}: {line}: {error}").into())
+        };
+        told.lines().map(line).collect()
+    }
+
+    async fn figures(&self, step: &str, into: &mut BTreeMap<String, f64>) -> Result {
+        note(self.told(step).await?, into);
+        Ok(())
+    }
+
+    /// That PostgreSQL, which has the same resources, answers the same.
+    async fn compare(&self, peer: &Postgres) -> Result {
+        for ours in self.told::<Said>("answers").await? {
+            let theirs = peer.answer(&ours.question, &ours.of).await?;
+            if theirs != ours {
+                return Err(
+                    format!("the answers differ: {ours:?}, and PostgreSQL: {theirs:?}").into(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result {
+        let gone = fs::remove_dir_all(&self.work);
+        gone.map_err(|error| format!("{}: {error}", self.work.display()).into())
+    }
+}
+
+fn note(figures: Vec<Figure>, into: &mut BTreeMap<String, f64>) {
+    for figure in figures {
+        println!("{}: {:.3} {}", figure.what, figure.value, figure.unit);
+        into.insert(figure.what, figure.value);
+    }
+}
+
+/// A few resources, in a minute: answers are those of PostgreSQL, and what is unique is given once.
+pub async fn check() -> Result {
+    let bench = Bench::prepare(SHORT).await?;
+    let mut figures = BTreeMap::new();
+    bench.figures("load", &mut figures).await?;
+    let peer = Postgres::start(&bench.work.join("postgres")).await?;
+    let loaded = peer.load(&bench.data(), SHORT).await;
+    let compared = match loaded {
+        Ok(_) => bench.compare(&peer).await,
+        Err(error) => Err(error),
+    };
+    peer.stop().await?;
+    compared?;
+    // It fails where a number was given twice.
+    bench.figures("write", &mut figures).await?;
+    bench.end()
+}
+
 /// Measures `resources` of them.
 pub async fn inventory(resources: u64) -> Result {
     let machine = Machine::this()?;
-    debian::ensure_any(&[&["postgresql-15"]]).await?;
-    run::cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "wright-inventory",
-        "--example",
-        "million",
-    ])
-    .await?;
-    let work = run::data().with_file_name("wright-bench-inventory");
-    if work.exists() {
-        fs::remove_dir_all(&work)?;
-    }
-    fs::create_dir_all(&work)?;
-    let (store, data) = (work.join("store"), work.join("resources.tsv"));
-    let program = run::program("examples/million");
-    let (store, file) = (store.display().to_string(), data.display().to_string());
-    let arguments = [store, resources.to_string(), file];
-    let told = run::output(run::command(program, &arguments)).await?;
+    let bench = Bench::prepare(resources).await?;
     let mut ours = BTreeMap::new();
-    for line in told.lines() {
-        let figure: Figure =
-            serde_json::from_str(line).map_err(|error| format!("{line}: {error}"))?;
-        println!("{}: {:.3} {}", figure.what, figure.value, figure.unit);
-        ours.insert(figure.what, figure.value);
+    for step in ["load", "measure"] {
+        bench.figures(step, &mut ours).await?;
     }
-    let peer = Postgres::start(&work.join("postgres")).await?;
-    let asked = peer.measure(&data, resources).await;
-    let (version, ended) = (peer.version().await, peer.stop().await);
-    let (theirs, version) = (asked?, version?);
-    ended?;
-    fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+    let peer = Postgres::start(&bench.work.join("postgres")).await?;
+    let asked = async {
+        let load = peer.load(&bench.data(), resources).await?;
+        bench.compare(&peer).await?;
+        let mut theirs = peer.measure(resources).await?;
+        theirs.insert("load".to_owned(), load);
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((theirs, peer.version().await?))
+    };
+    let asked = asked.await;
+    peer.stop().await?;
+    let (theirs, version) = asked?;
+    bench.figures("write", &mut ours).await?;
+    bench.end()?;
     let results = Results {
         bench: "inventory",
         date: Timestamp::now(),
