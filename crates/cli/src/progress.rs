@@ -461,8 +461,9 @@ mod tests {
     fn a_frame_says_that_the_job_is_paused_and_whose_answer_it_waits_for() {
         console::set_colors_enabled(false);
         let mut asks = step("ask/db-1@h1", &[], StepState::Running);
-        asks.step.verb = WAIT.to_owned();
-        asks.step.input = json!({ "what": "may it take traffic?", "from": "on-call" });
+        let step = Arc::make_mut(&mut asks.step);
+        step.verb = WAIT.to_owned();
+        step.input = json!({ "what": "may it take traffic?", "from": "on-call" });
         let mut view = job(vec![asks]);
         view.summary.paused = Some(JobEvent {
             at: Timestamp::UNIX_EPOCH,
@@ -520,7 +521,7 @@ mod tests {
                 let below: Vec<String> = below.filter(|_| layer > 0).collect();
                 let below: Vec<&str> = below.iter().map(String::as_str).collect();
                 let mut step = step(&format!("start/app{layer}-{number}@h"), &below, state);
-                step.step.layer = u32::try_from(layer).unwrap();
+                Arc::make_mut(&mut step.step).layer = u32::try_from(layer).unwrap();
                 steps.push(step);
             }
         }

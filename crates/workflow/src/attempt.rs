@@ -14,7 +14,7 @@ use wright_store::{MAX_KEY, MAX_OPERATIONS, MAX_VALUE, Operation};
 use crate::inject::Injected;
 use crate::plan::only_waits;
 use crate::verb::effect_key;
-use crate::{Before, Clock, JobId, Outcome, StepContext, StepError, Verb};
+use crate::{Before, Clock, JobId, Outcome, Step, StepContext, StepError, Verb};
 
 /// The largest output that is recorded, bytes of JSON.
 const MAX_OUTPUT: usize = 128 << 10;
@@ -41,13 +41,10 @@ pub(crate) type Ended = (usize, End);
 pub(crate) struct Attempt {
     pub index: usize,
     pub verb: Option<Arc<dyn Verb>>,
-    pub verb_name: String,
-    pub input: Value,
-    pub deadline: Span,
     pub grace: Span,
     pub clock: Arc<dyn Clock>,
     pub job: JobId,
-    pub step: String,
+    pub step: Arc<Step>,
     pub attempt: u32,
     pub fence: u64,
     pub undo: bool,
@@ -65,7 +62,16 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// See [`StepContext::effect_key`].
     pub fn effect_key(&self) -> String {
-        effect_key(self.job, &self.step, self.attempt, self.undo)
+        effect_key(self.job, &self.step.name, self.attempt, self.undo)
+    }
+
+    /// The name of the verb that does it, or takes it back, and its input.
+    fn what(&self) -> (&str, &Value) {
+        let step = &self.step;
+        match &step.undo {
+            Some(undo) if self.undo => (&undo.verb, &undo.input),
+            _ => (&step.verb, &step.input),
+        }
     }
 
     /// Runs it, and tells how it ended: what follows it tells that later.
@@ -102,8 +108,9 @@ impl Attempt {
 
     /// Runs it to its end, its deadline or its cancellation; what it answers can be recorded.
     async fn run(&self, spared: Arc<AtomicBool>) -> Result<Outcome, StepError> {
+        let (name, input) = self.what();
         let Some(verb) = self.verb.clone() else {
-            let message = format!("this engine has no verb {}", self.verb_name);
+            let message = format!("this engine has no verb {name}");
             return Err(StepError {
                 message,
                 retry: false,
@@ -112,12 +119,12 @@ impl Attempt {
         };
         let context = StepContext {
             job: self.job,
-            step: self.step.clone(),
+            step: self.step.name.clone(),
             attempt: self.attempt,
             fence: self.fence,
             undo: self.undo,
             deadline: self.until,
-            takes: self.deadline.duration(),
+            takes: self.step.deadline.duration(),
             before: self.before.clone(),
             cancel: self.cancel.clone(),
             spared,
@@ -132,14 +139,14 @@ impl Attempt {
         let effect = async {
             for _ in 1..self.injected.times.get() {
                 // The same effect once more: only the last answer counts.
-                let _ = verb.run(&context, &self.input).await;
+                let _ = verb.run(&context, input).await;
             }
-            verb.run(&context, &self.input).await
+            verb.run(&context, input).await
         };
         let effect = AssertUnwindSafe(effect).catch_unwind();
         let effect =
             std::pin::pin!(async { effect.await.unwrap_or_else(|_| Err(self.panicked())) });
-        if only_waits(&self.verb_name) {
+        if only_waits(name) {
             return effect.await.and_then(bounded).map_err(bounded_error);
         }
         let result = match select(effect, std::pin::pin!(self.stop())).await {
@@ -167,7 +174,7 @@ impl Attempt {
             match &self.before {
                 Some(before) if !before.succeeded().await => false,
                 _ => {
-                    self.after(self.deadline).await;
+                    self.after(self.step.deadline).await;
                     true
                 }
             }
@@ -189,7 +196,8 @@ impl Attempt {
     fn overran(&self, error: Option<StepError>) -> StepError {
         let mut message = format!(
             "deadline of {} passed while {} was running",
-            self.deadline, self.verb_name
+            self.step.deadline,
+            self.what().0
         );
         let evidence = match error {
             Some(error) => {
@@ -208,7 +216,8 @@ impl Attempt {
     fn ignored_cancel(&self) -> StepError {
         let message = format!(
             "{} was cancelled and did not return within {}",
-            self.verb_name, self.grace
+            self.what().0,
+            self.grace
         );
         StepError {
             message,
@@ -220,7 +229,7 @@ impl Attempt {
     fn panicked(&self) -> StepError {
         let message = format!(
             "the verb {} panicked: a defect of this program",
-            self.verb_name
+            self.what().0
         );
         StepError {
             message,

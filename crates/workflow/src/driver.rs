@@ -12,6 +12,7 @@ use wright_model::Span;
 use wright_store::{Guard, Operation, Range, Revision, Watch};
 
 use crate::attempt::{Attempt, End, Ended};
+use crate::ended::EndedJob;
 use crate::engine::{Engine, Shared};
 use crate::kept::Ask;
 use crate::plan::{JOB, WAIT};
@@ -56,6 +57,21 @@ impl Driver {
         id: JobId,
         claim: Claim,
     ) -> Result<Option<Self>, JobError> {
+        // Before the job is no longer fresh: who asks for it waits.
+        let asks = shared.walked.begin(id);
+        let loaded = Self::load_asked(shared.clone(), id, claim, asks).await;
+        if !matches!(loaded, Ok(Some(_))) {
+            shared.walked.end(id);
+        }
+        loaded
+    }
+
+    async fn load_asked(
+        shared: Arc<Shared>,
+        id: JobId,
+        claim: Claim,
+        asks: mpsc::UnboundedReceiver<Ask>,
+    ) -> Result<Option<Self>, JobError> {
         let store = shared.store.as_ref();
         let Loaded {
             meta,
@@ -94,7 +110,6 @@ impl Driver {
         }
         let (attempts, tokens) = (JoinSet::new(), HashMap::new());
         let (tells, ended) = mpsc::unbounded_channel();
-        let asks = shared.walked.begin(id);
         let driver = Driver {
             shared,
             id,
@@ -122,9 +137,22 @@ impl Driver {
         loop {
             while self.advance(&mut ended).await? {}
             if self.meta.summary.state.is_final() {
+                self.hand_over();
                 return Ok(());
             }
             self.next_events(&mut ended).await?;
+        }
+    }
+
+    /// Leaves the steps, which change no more, to whoever looks at the job next.
+    fn hand_over(&mut self) {
+        if !self.replanned {
+            let records = self.walk.end(&mut lock(&self.shared));
+            self.shared.keep_ended(EndedJob {
+                id: self.id,
+                meta_revision: self.meta_revision,
+                records,
+            });
         }
     }
 
@@ -344,11 +372,13 @@ impl Driver {
     }
 
     fn attempt(&mut self, start: Start, before: Option<Before>, cancelled: bool) -> Attempt {
-        let step = &self.walk.record(start.index).step;
-        let (verb_name, input) = match (&step.undo, start.undo) {
-            (Some(undo), true) => (undo.verb.clone(), undo.input.clone()),
-            _ => (step.verb.clone(), step.input.clone()),
+        let step = self.walk.record(start.index).step.clone();
+        let verb = match &step.undo {
+            Some(undo) if start.undo => &undo.verb,
+            _ => &step.verb,
         };
+        let verb =
+            own_verb(&self.shared, verb, step.deadline).or_else(|| self.shared.verbs.get(verb));
         let cancel = CancellationToken::new();
         if cancelled {
             cancel.cancel();
@@ -357,21 +387,17 @@ impl Driver {
         let begins = before.as_ref().map_or_else(Instant::now, |it| it.deadline);
         Attempt {
             index: start.index,
-            verb: own_verb(&self.shared, &verb_name, step.deadline)
-                .or_else(|| self.shared.verbs.get(&verb_name)),
+            verb,
             injected: self.shared.injected(self.id, &step.name, start.undo),
-            verb_name,
-            input,
-            deadline: step.deadline,
             grace: self.shared.settings.grace,
             clock: self.shared.settings.clock.clone(),
             job: self.id,
-            step: step.name.clone(),
             attempt: start.attempt,
             fence: self.claim.fence,
             undo: start.undo,
             cancel,
             until: begins + step.deadline.duration(),
+            step,
             before,
             ended: None,
         }

@@ -5,8 +5,9 @@ use futures::TryStreamExt as _;
 use serde::Deserialize as _;
 use tokio::sync::watch;
 use uuid::Uuid;
-use wright_store::{Guard, MAX_VALUE, Operation, Range, SharedStore, StoreError};
+use wright_store::{Guard, MAX_VALUE, Operation, Range, Revision, SharedStore, StoreError};
 
+use crate::ended::LastEnded;
 use crate::inject::Injections;
 use crate::kept::{Outlines, Walked};
 use crate::plan::{JOB, MAX_STEP, WAIT, only_waits};
@@ -16,8 +17,8 @@ use crate::records::{
 };
 use crate::walk::Slots;
 use crate::{
-    Amendment, Graph, JobAction, JobError, JobId, JobParent, JobSpec, JobState, JobSummary,
-    PlanError, Settings, Step, SubJob, Verbs, Wait, check_plan,
+    Amendment, Graph, JobAction, JobError, JobId, JobOutline, JobParent, JobSpec, JobState,
+    JobSummary, PlanError, Settings, Step, StepRecord, SubJob, Verbs, Wait, check_plan,
 };
 
 /// Commits of one large job that are under way together.
@@ -41,12 +42,14 @@ pub(crate) struct Shared {
     pub slots: Mutex<Slots>,
     /// Counts up whenever slots became free.
     pub freed: watch::Sender<u64>,
-    /// The plan of the job that was submitted last, until it is walked.
+    /// The job that was submitted last, until it is walked.
     pub fresh: Mutex<Option<Fresh>>,
     /// The outlines of jobs that are asked about.
     pub outlines: Outlines,
     /// The jobs that are walked here.
     pub walked: Walked,
+    /// The steps of the job that ended last.
+    pub ended: LastEnded,
     /// What tests want to happen.
     pub injections: Mutex<Injections>,
 }
@@ -59,7 +62,23 @@ impl Shared {
     /// The plan of a job, if it is the one that was submitted last.
     pub fn take_fresh(&self, job: JobId) -> Option<Fresh> {
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        fresh.take_if(|fresh| fresh.job == job)
+        fresh.take_if(|fresh| fresh.summary.id == job)
+    }
+
+    /// The outline of that job, before anything became of it, and a revision since which the store's
+    /// watch tells all that did.
+    pub fn fresh_outline(&self, job: JobId) -> Option<(JobOutline, Revision)> {
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = fresh.as_ref().filter(|fresh| fresh.summary.id == job)?;
+        let steps = fresh.steps.iter();
+        let records: Vec<StepRecord> = steps
+            .map(|planned| StepRecord::new(planned.step.clone()))
+            .collect();
+        let records: Vec<&StepRecord> = records.iter().collect();
+        Some((
+            JobOutline::of_records(&fresh.summary, &records),
+            fresh.since,
+        ))
     }
 }
 
@@ -93,6 +112,7 @@ impl Engine {
                 fresh: Mutex::default(),
                 outlines: Outlines::default(),
                 walked: Walked::default(),
+                ended: LastEnded::default(),
                 injections: Mutex::default(),
             }),
         }
@@ -167,15 +187,7 @@ impl Engine {
             None => spec.subject.clone(),
         };
         let now = self.shared.settings.clock.now();
-        let planned: Vec<Planned> = spec
-            .steps
-            .into_iter()
-            .map(|step| Planned {
-                step,
-                dropped: false,
-                abandoned: false,
-            })
-            .collect();
+        let planned: Vec<Planned> = spec.steps.into_iter().map(Planned::from).collect();
         let summary = JobSummary {
             id,
             kind: spec.kind,
@@ -222,9 +234,10 @@ impl Engine {
         }
         // Before the job can be seen, and walked.
         self.shared.keep_fresh(Some(Fresh {
-            job: id,
+            summary: meta.summary.clone(),
             plan_key,
             steps: planned,
+            since: self.shared.store.revision().await?,
         }));
         let visible = self.shared.store.commit(guards, last).await;
         if visible.is_err() {
@@ -399,11 +412,7 @@ fn merge_plans(old: Vec<Planned>, amendment: Amendment) -> Vec<Planned> {
             step: planned.step,
         })
         .collect();
-    let kept = amendment.steps.into_iter().map(|step| Planned {
-        step,
-        dropped: false,
-        abandoned: false,
-    });
+    let kept = amendment.steps.into_iter().map(Planned::from);
     kept.chain(dropped).collect()
 }
 

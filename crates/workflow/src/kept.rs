@@ -118,7 +118,7 @@ impl Walked {
         self.all().remove(&id);
     }
 
-    /// `None` where the job is walked elsewhere, or its driver cannot tell.
+    /// `None` where the job is not walked here, or its driver cannot tell.
     async fn ask(&self, id: JobId) -> Option<(JobOutline, Revision)> {
         let (ask, answer) = oneshot::channel();
         self.all().get(&id)?.send(ask).ok()?;
@@ -156,7 +156,11 @@ impl Engine {
     ) -> Result<(JobOutline, JobWatch), JobError> {
         let store = self.shared.store.clone();
         // Many times faster than the store, which has to be read and parsed.
-        if let Some((mut outline, revision)) = self.shared.walked.ask(id).await {
+        let at_hand = match self.shared.walked.ask(id).await {
+            None => self.shared.fresh_outline(id),
+            walked => walked,
+        };
+        if let Some((mut outline, revision)) = at_hand {
             let mut watch = JobWatch::from_outline(store, id, &outline, revision).await?;
             // That it has ended is told again with the last steps, which are not in the outline.
             if let Some(Ok(JobDelta::Changed { summary, steps })) = watch.next().await

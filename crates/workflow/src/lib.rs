@@ -3,6 +3,7 @@
 mod attempt;
 mod clock;
 mod driver;
+mod ended;
 mod engine;
 mod error;
 mod history;
@@ -10,6 +11,7 @@ mod inject;
 mod kept;
 mod operate;
 mod outline;
+mod packed;
 mod plan;
 mod progress;
 mod reading;

@@ -3,7 +3,7 @@
 use wright_store::{Range, StoreError};
 
 use crate::engine::Engine;
-use crate::records::{LIST, Meta, SUBJECTS, from_json, load, load_meta, meta_key, read_all};
+use crate::records::{LIST, Meta, SUBJECTS, from_json, load_meta, meta_key, read_all};
 use crate::watch::JobWatch;
 use crate::{JobError, JobFilter, JobId, JobSummary, JobView};
 
@@ -14,7 +14,7 @@ impl Engine {
     /// [`JobError::Unknown`], or where the store fails.
     pub async fn show(&self, id: JobId) -> Result<JobView, JobError> {
         let store = self.shared.store.as_ref();
-        load(store, id).await?.view(store).await
+        self.load(id).await?.view(store).await
     }
 
     /// A job without its steps.

@@ -8,35 +8,33 @@
 //! | `job/{id}/log/{n}` | what became of steps, oldest first: names, each with its [`Status`] |
 //! | `job/{id}/owner` | the engine that walks the job, on its lease |
 //! | `job/{id}/fence` | how often the job was claimed |
-//! | `job/{id}/question/{step}/{attempt}` | what a step asks, and the answer: [`Question`] |
+//! | `job/{id}/question/{step}/{attempt}` | what a step asks, and the answer: [`crate::Question`] |
 //! | `job/{id}/child/{step}/{attempt}` | the job that a step submitted: [`Child`] |
 //! | `job-subject/{subject}` | the id of the unfinished job of that subject |
 //! | `job-list/{complement of id}` | the id; newest first |
 //! | `job-draft/{id}` | when a job that takes several commits to submit was begun |
+//!
+//! All are JSON; long ones, and pieces, are compressed (see [`crate::packed`]).
 
-use std::collections::HashMap;
+mod load;
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
-use wright_store::{
-    Guard, MAX_OPERATIONS, MAX_VALUE, Operation, Range, Revision, Store, StoreError,
-};
+use wright_store::{Guard, MAX_OPERATIONS, MAX_VALUE, Operation, Revision};
 
+pub(crate) use self::load::{Loaded, load, load_ended, load_fresh, load_meta, load_plan, read_all};
+use crate::packed::{pack, unpack};
 use crate::plan::MAX_STEP;
 use crate::{
-    JobError, JobEvent, JobId, JobSummary, JobView, PlanError, Question, Step, StepError,
-    StepRecord, StepState,
+    JobError, JobEvent, JobId, JobSummary, PlanError, Step, StepError, StepRecord, StepState,
 };
 
 /// Pieces of a plan or context are about this large, bytes.
 const PIECE: usize = 256 << 10;
-/// Steps that are put together in one go.
-const AT_ONCE: usize = 4_096;
-/// What is longer is not read in one go with what comes next, bytes.
-const LONG: usize = 64 << 10;
 /// A commit carries about this much, bytes (an etcd request may have 1.5 MiB).
 const COMMIT: usize = 1 << 20;
 /// An entry of the log has at most this much, bytes, unless one status alone has more: a value of the
@@ -144,11 +142,22 @@ pub(crate) struct Child {
 /// A step in a plan's pieces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Planned {
-    pub step: Step,
+    #[serde(with = "crate::step::shared")]
+    pub step: Arc<Step>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dropped: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub abandoned: bool,
+}
+
+impl From<Step> for Planned {
+    fn from(step: Step) -> Self {
+        Planned {
+            step: step.into(),
+            dropped: false,
+            abandoned: false,
+        }
+    }
 }
 
 /// What became of a step: a [`StepRecord`] without its step.
@@ -189,12 +198,14 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// The plan of a job that was just submitted: whoever walks the job here need not read it.
+/// A job that was just submitted: whoever walks it here, or looks on, need not read it.
 #[derive(Debug)]
 pub(crate) struct Fresh {
-    pub job: JobId,
+    pub summary: JobSummary,
     pub plan_key: Uuid,
     pub steps: Vec<Planned>,
+    /// A revision before the one that made it visible.
+    pub since: Revision,
 }
 
 /// One entry of a job's log.
@@ -239,42 +250,6 @@ impl Status {
     }
 }
 
-/// A job as it was at one revision.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub meta: Meta,
-    pub meta_revision: Revision,
-    pub revision: Revision,
-    pub context: Value,
-    pub records: Vec<StepRecord>,
-    pub questions: Vec<Question>,
-    pub children: Vec<JobId>,
-    /// The number of the log's next entry.
-    pub next_entry: u64,
-}
-
-impl Loaded {
-    /// What people see. Children that are no longer kept are left out.
-    pub async fn view(self, store: &dyn Store) -> Result<JobView, JobError> {
-        let mut children = Vec::with_capacity(self.children.len());
-        for child in self.children {
-            match load_meta(store, child).await {
-                Ok((meta, _)) => children.push(meta.summary),
-                Err(JobError::Unknown(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(JobView {
-            summary: self.meta.summary,
-            context: self.context,
-            steps: self.records,
-            history: self.meta.history,
-            questions: self.questions,
-            children,
-        })
-    }
-}
-
 pub(crate) fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Vec<u8>, JobError> {
     serde_json::to_vec(value).map_err(|source| JobError::Record {
         key: key.to_owned(),
@@ -283,10 +258,15 @@ pub(crate) fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Vec
 }
 
 pub(crate) fn from_json<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, JobError> {
-    serde_json::from_slice(value).map_err(|source| JobError::Record {
+    let json = unpack(value).map_err(|error| unreadable(key, serde::de::Error::custom(error)))?;
+    serde_json::from_slice(&json).map_err(|error| unreadable(key, error))
+}
+
+fn unreadable(key: &[u8], source: serde_json::Error) -> JobError {
+    JobError::Record {
         key: String::from_utf8_lossy(key).into_owned(),
         source,
-    })
+    }
 }
 
 pub(crate) fn put_json<T: Serialize + ?Sized>(
@@ -301,8 +281,9 @@ pub(crate) fn put_json<T: Serialize + ?Sized>(
 pub(crate) fn context_pieces(id: JobId, context: &Value) -> Result<Vec<Operation>, JobError> {
     let prefix = context_prefix(id);
     let text = to_json(&prefix, context)?;
-    let piece =
-        |(n, piece): (usize, &[u8])| Operation::put(format!("{prefix}{n:06}"), piece.to_vec());
+    let piece = |(n, piece): (usize, &[u8])| {
+        Operation::put(format!("{prefix}{n:06}"), pack(piece.to_vec()))
+    };
     Ok(text.chunks(PIECE).enumerate().map(piece).collect())
 }
 
@@ -330,7 +311,7 @@ pub(crate) fn plan_pieces(
             piece.push(b']');
             operations.push(Operation::put(
                 format!("{prefix}{:06}", operations.len()),
-                piece,
+                pack(piece),
             ));
             piece = vec![b'['];
         } else {
@@ -426,7 +407,7 @@ impl Turn {
         let mut entry = std::mem::take(&mut self.entry);
         entry.push(b']');
         let key = log_key(self.id, self.next_entry);
-        let mut operations = vec![Operation::put(key.clone(), entry)];
+        let mut operations = vec![Operation::put(key.clone(), pack(entry))];
         operations.append(&mut self.writes);
         let entry = Some(key);
         self.commits.push(Commit { operations, entry });
@@ -458,157 +439,6 @@ fn size_of_operation(operation: &Operation) -> usize {
         Operation::Delete(key) => key.len(),
         Operation::DeleteRange(range) => range.start.len(),
     }
-}
-
-/// Everything in a range, at one revision.
-pub(crate) async fn read_all(
-    store: &dyn Store,
-    range: Range,
-    at: Option<Revision>,
-) -> Result<(Vec<wright_store::Entry>, Revision), StoreError> {
-    const PAGE: usize = 2_000;
-    let mut page = store.range(range.clone(), PAGE, at).await?;
-    let revision = page.revision;
-    let mut entries = page.entries;
-    while page.more {
-        let Some(last) = entries.last() else { break };
-        let mut start = last.key.to_vec();
-        start.push(0);
-        let rest = Range {
-            start: Bytes::from(start),
-            end: range.end.clone(),
-        };
-        page = store.range(rest, PAGE, Some(revision)).await?;
-        entries.append(&mut page.entries);
-    }
-    Ok((entries, revision))
-}
-
-/// A job's [`Meta`] and the revision that wrote it.
-pub(crate) async fn load_meta(store: &dyn Store, id: JobId) -> Result<(Meta, Revision), JobError> {
-    let entry = store
-        .get(meta_key(id).as_bytes())
-        .await?
-        .ok_or(JobError::Unknown(id))?;
-    Ok((from_json(&entry.key, &entry.value)?, entry.modified))
-}
-
-/// The steps of one plan.
-pub(crate) async fn load_plan(
-    store: &dyn Store,
-    id: JobId,
-    plan: Uuid,
-) -> Result<Vec<Planned>, JobError> {
-    let (entries, _) = read_all(store, Range::prefix(plan_prefix(id, plan)), None).await?;
-    let mut steps = Vec::new();
-    for entry in entries {
-        steps.append(&mut from_json(&entry.key, &entry.value)?);
-    }
-    Ok(steps)
-}
-
-/// A whole job, at one revision.
-pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobError> {
-    let (entries, revision) = read_all(store, Range::prefix(job_prefix(id)), None).await?;
-    let (meta, meta_revision) = meta_among(id, &entries)?;
-    loaded(id, &entries, (meta, meta_revision), revision, Vec::new()).await
-}
-
-/// A whole job whose plan may be at hand: then its pieces are not read.
-pub(crate) async fn load_fresh(
-    store: &dyn Store,
-    id: JobId,
-    fresh: Fresh,
-) -> Result<Loaded, JobError> {
-    let job = Range::prefix(job_prefix(id));
-    let plans = Range::prefix(format!("{}plan/", job_prefix(id)));
-    let before = Range {
-        start: job.start,
-        end: Some(plans.start),
-    };
-    let after = Range {
-        start: plans.end.unwrap_or_default(),
-        end: job.end,
-    };
-    let (mut entries, revision) = read_all(store, before, None).await?;
-    entries.extend(read_all(store, after, Some(revision)).await?.0);
-    let (meta, meta_revision) = meta_among(id, &entries)?;
-    if meta.plan_key != fresh.plan_key {
-        return load(store, id).await;
-    }
-    loaded(id, &entries, (meta, meta_revision), revision, fresh.steps).await
-}
-
-fn meta_among(id: JobId, entries: &[wright_store::Entry]) -> Result<(Meta, Revision), JobError> {
-    let name = meta_key(id);
-    let entry = entries.iter().find(|entry| entry.key == name.as_bytes());
-    let entry = entry.ok_or(JobError::Unknown(id))?;
-    Ok((from_json(&entry.key, &entry.value)?, entry.modified))
-}
-
-/// A job from what is in the store; `steps` are its plan's where its pieces are not among that.
-///
-/// Seconds of work for hundreds of thousands of steps: others have their turn after each piece.
-async fn loaded(
-    id: JobId,
-    entries: &[wright_store::Entry],
-    (meta, meta_revision): (Meta, Revision),
-    revision: Revision,
-    mut steps: Vec<Planned>,
-) -> Result<Loaded, JobError> {
-    let plan = plan_prefix(id, meta.plan_key);
-    let (log_start, context_start) = (log_prefix(id), context_prefix(id));
-    let mut context = Vec::new();
-    let (questions_start, children_start) = (question_prefix(id), child_prefix(id));
-    let (mut questions, mut children) = (Vec::new(), Vec::new());
-    let (mut statuses, mut next_entry) = (HashMap::<String, Status>::new(), 0);
-    for entry in entries {
-        if entry.value.len() >= LONG {
-            tokio::task::yield_now().await;
-        }
-        if entry.key.starts_with(plan.as_bytes()) {
-            steps.append(&mut from_json(&entry.key, &entry.value)?);
-        } else if entry.key.starts_with(context_start.as_bytes()) {
-            context.extend_from_slice(&entry.value);
-        } else if let Some(number) = entry.key.strip_prefix(log_start.as_bytes()) {
-            statuses.extend(from_json::<Logged>(&entry.key, &entry.value)?);
-            let number = u64::from_str_radix(&String::from_utf8_lossy(number), 16);
-            next_entry = number.map_or(next_entry, |number| number + 1);
-        } else if entry.key.starts_with(questions_start.as_bytes()) {
-            questions.push(from_json(&entry.key, &entry.value)?);
-        } else if entry.key.starts_with(children_start.as_bytes()) {
-            children.push(from_json::<Child>(&entry.key, &entry.value)?.job);
-        }
-    }
-    let mut records = Vec::with_capacity(steps.len());
-    for (place, planned) in steps.into_iter().enumerate() {
-        if place % AT_ONCE == AT_ONCE - 1 {
-            tokio::task::yield_now().await;
-        }
-        let status = statuses.remove(&planned.step.name);
-        let mut record = StepRecord::new(planned.step);
-        if let Some(status) = status {
-            status.apply(&mut record);
-        }
-        (record.dropped, record.abandoned) = (planned.dropped, planned.abandoned);
-        records.push(record);
-    }
-    children.sort();
-    Ok(Loaded {
-        meta_revision,
-        // What is no longer kept was nothing.
-        context: if context.is_empty() {
-            Value::Null
-        } else {
-            from_json(context_start.as_bytes(), &context)?
-        },
-        meta,
-        revision,
-        records,
-        questions,
-        children,
-        next_entry,
-    })
 }
 
 /// The guard that nobody else wrote the job's meta.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,23 @@ pub struct Step {
     pub undo: Option<Undo>,
     /// How long it is expected to take, milliseconds; for the expected critical path and time left.
     pub expected_ms: u64,
+}
+
+/// A step that is shared is written as any other.
+pub(crate) mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Step;
+
+    pub fn serialize<S: Serializer>(step: &Arc<Step>, serializer: S) -> Result<S::Ok, S::Error> {
+        step.as_ref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(reader: D) -> Result<Arc<Step>, D::Error> {
+        Step::deserialize(reader).map(Arc::new)
+    }
 }
 
 /// How often and how fast a failed attempt is made again: 1 s doubling, capped.
@@ -136,8 +154,9 @@ pub enum StepState {
 /// A step and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// The plan's step.
-    pub step: Step,
+    /// The plan's step; shared with whoever carries it out.
+    #[serde(with = "shared")]
+    pub step: Arc<Step>,
     /// Where it is.
     pub state: StepState,
     /// Attempts begun.
@@ -185,9 +204,9 @@ pub struct StepRecord {
 
 impl StepRecord {
     /// A step that has not begun.
-    pub fn new(step: Step) -> Self {
+    pub fn new(step: impl Into<Arc<Step>>) -> Self {
         StepRecord {
-            step,
+            step: step.into(),
             state: StepState::Waiting,
             attempts: 0,
             failed_attempts: 0,

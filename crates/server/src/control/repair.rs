@@ -93,7 +93,7 @@ impl Control {
                 .steps
                 .iter()
                 .filter(|record| !record.dropped)
-                .map(|record| record.step.clone());
+                .map(|record| record.step.as_ref().clone());
             let steps = wright_site::without_host(kept.collect(), host);
             self.replace_plan(&view, steps, gone, host).await?;
             return self.forget_records(host).await;
@@ -124,7 +124,7 @@ impl Control {
         };
         let known = view.steps.iter().filter(|record| !record.dropped);
         let steps = tokio::task::block_in_place(|| draft.steps());
-        if known.map(|record| &record.step).eq(&steps) {
+        if known.map(|record| record.step.as_ref()).eq(&steps) {
             return Ok(());
         }
         self.vault.ensure(&desired.site, &desired.secrets()).await?;

@@ -127,7 +127,7 @@ fn took(record: &StepRecord) -> u64 {
 fn critical(records: &[&StepRecord]) -> (Vec<PathPart>, u64) {
     let measured: Vec<(&Step, u64)> = records
         .iter()
-        .map(|record| (&record.step, took(record)))
+        .map(|record| (record.step.as_ref(), took(record)))
         .collect();
     let (mut parts, length) = longest_path(&measured);
     let on_path: HashMap<String, usize> = parts

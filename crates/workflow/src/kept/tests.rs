@@ -203,3 +203,52 @@ async fn a_job_that_is_walked_here_is_had_from_its_driver() {
     over.cancel();
     running.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_job_that_was_just_submitted_is_not_read_for_its_outline() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(&dir).await;
+    let id = engine
+        .submit(job(vec![once("a"), once("b")]))
+        .await
+        .unwrap();
+    let (fresh, _) = engine.shared.fresh_outline(id).unwrap();
+    assert_eq!(fresh, JobOutline::of(&engine.show(id).await.unwrap()));
+    // Once it is walked, or another is submitted, it is asked for elsewhere.
+    drop(engine.shared.take_fresh(id));
+    assert_eq!(engine.shared.fresh_outline(id), None);
+}
+
+#[tokio::test]
+async fn a_job_that_ended_here_is_shown_as_the_store_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(&dir).await;
+    let over = CancellationToken::new();
+    let running = tokio::spawn({
+        let (engine, over) = (engine.clone(), over.clone());
+        async move { engine.run(over).await }
+    });
+    let id = engine
+        .submit(job(vec![once("a"), once("b")]))
+        .await
+        .unwrap();
+    let handed_over = async {
+        while !engine.shared.ended.has(id) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, handed_over).await.unwrap();
+    let shown = engine.show(id).await.unwrap();
+    assert!(!engine.shared.ended.has(id));
+    assert_eq!(shown, engine.show(id).await.unwrap());
+    // What ended and was begun again is read.
+    engine.retry(id, "mended", "anna").await.unwrap();
+    until(&engine.outline(id).await.unwrap(), |now| {
+        state(now) == Some(StepState::Succeeded)
+    })
+    .await;
+    let state = engine.show(id).await.unwrap().steps[0].state;
+    assert_eq!(state, StepState::Succeeded);
+    over.cancel();
+    running.await.unwrap().unwrap();
+}

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 
 use super::{Phase, Slots, Start, Turn, Walk};
-use crate::StepState;
 use crate::plan::only_waits;
+use crate::{StepRecord, StepState};
 
 impl Walk {
     /// Whether something waits for a slot.
@@ -152,6 +152,13 @@ impl Walk {
         }
         self.clear_queues();
         self.tell_wants(slots);
+    }
+
+    /// Ends the walk; the records of all steps, in the order of [`Walk::records`].
+    pub fn end(&mut self, slots: &mut Slots) -> Vec<StepRecord> {
+        self.release_slots(slots);
+        let nodes = std::mem::take(&mut self.nodes);
+        nodes.into_iter().map(|node| node.record).collect()
     }
 
     pub(super) fn release_slot(&mut self, index: usize, slots: &mut Slots) {

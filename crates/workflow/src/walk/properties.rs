@@ -241,7 +241,7 @@ fn expected_skips(case: &Case) -> BTreeSet<String> {
 fn states(sim: &Sim) -> Vec<(String, StepState)> {
     sim.records()
         .into_iter()
-        .map(|record| (record.step.name, record.state))
+        .map(|record| (record.step.name.clone(), record.state))
         .collect()
 }
 

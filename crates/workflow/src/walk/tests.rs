@@ -135,11 +135,7 @@ impl Sim {
 
     pub fn replan(&mut self, steps: Vec<Step>, abandon: &[&str]) {
         let names: BTreeSet<String> = steps.iter().map(|step| step.name.clone()).collect();
-        let kept = steps.into_iter().map(|step| Planned {
-            step,
-            dropped: false,
-            abandoned: false,
-        });
+        let kept = steps.into_iter().map(Planned::from);
         let records = self.records();
         let old = records
             .into_iter()
