@@ -3,7 +3,9 @@
 use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, config::DbConfig, params,
+};
 
 use super::former;
 use crate::Revision;
@@ -52,6 +54,7 @@ const LOG_PAGES: i64 = 16 << 10;
 pub(super) fn open_writer(file: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(file)?;
     connection.busy_timeout(BUSY)?;
+    plan_once(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
@@ -82,9 +85,17 @@ pub(super) fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY)?;
+    plan_once(&connection)?;
     connection.pragma_update(None, "cache_size", -READER_CACHE)?;
     connection.set_prepared_statement_cache_capacity(16);
     Ok(connection)
+}
+
+/// Plans statements by their text alone: by what is bound to them, which it would be otherwise
+/// (`SQLITE_ENABLE_STAT4`), each read of a range is planned anew.
+fn plan_once(connection: &Connection) -> rusqlite::Result<()> {
+    let set = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
+    set.map(drop)
 }
 
 /// What tells that a key's value is the one that was written: the first eight bytes of its BLAKE3 hash.
