@@ -160,13 +160,15 @@ impl Hands {
         Ok(host.is_none_or(|host| host.state == HostState::Dead))
     }
 
-    /// A specification by its digest.
-    async fn spec(&self, input: &OnInstance) -> Result<Arc<InstanceSpec>, StepError> {
+    /// A step's specification, with its digest.
+    async fn spec(&self, input: &OnInstance) -> Result<(Digest, Arc<InstanceSpec>), StepError> {
         let digest = input
             .spec
             .ok_or_else(|| broken("the step names no specification"))?;
         let spec = self.specs.get(digest).await.map_err(passing)?;
-        spec.ok_or_else(|| broken(format!("the specification {digest} is not in the store")))
+        let spec =
+            spec.ok_or_else(|| broken(format!("the specification {digest} is not in the store")))?;
+        Ok((digest, spec))
     }
 
     async fn record(&self, instance: &InstanceId) -> Result<Option<InstanceRecord>, StepError> {
@@ -198,10 +200,14 @@ async fn given_up(host: &Name, context: &StepContext, fault: Fault) -> Result<An
 }
 
 /// The record of an instance that was set up with `spec` by this step.
-fn record_of(spec: &InstanceSpec, traffic: Traffic, context: &StepContext) -> InstanceRecord {
+fn record_of(
+    (digest, spec): &(Digest, Arc<InstanceSpec>),
+    traffic: Traffic,
+    context: &StepContext,
+) -> InstanceRecord {
     InstanceRecord {
-        spec_digest: spec.digest(),
-        spec: spec.clone(),
+        spec_digest: *digest,
+        spec: spec.as_ref().clone(),
         written_by: context.effect_key(),
         traffic,
     }

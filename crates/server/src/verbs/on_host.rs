@@ -48,7 +48,7 @@ impl Verb for Install {
         let spec = self.0.spec(&on).await?;
         let bare = InstanceSpec {
             files: Vec::new(),
-            ..spec.as_ref().clone()
+            ..spec.1.as_ref().clone()
         };
         let answer = self
             .0
@@ -80,7 +80,7 @@ impl Verb for Configure {
     async fn run(&self, context: &StepContext, value: &Value) -> Result<Outcome, StepError> {
         let on: OnInstance = input(value)?;
         let spec = self.0.spec(&on).await?;
-        let filled = self.fill(&spec).await.map_err(|error| match error {
+        let filled = self.fill(&spec.1).await.map_err(|error| match error {
             VaultError::Store(error) => passing(error),
             error => broken(error.to_string()),
         })?;
@@ -98,7 +98,7 @@ impl Verb for Configure {
         let Some(known) = self.0.record(&on.instance).await? else {
             return Ok(said(answer));
         };
-        if known.spec == *spec {
+        if known.spec_digest == spec.0 {
             return Ok(said(answer));
         }
         let record = record_of(&spec, known.traffic, context);
