@@ -46,7 +46,8 @@ impl Services {
         self.current().revision
     }
 
-    fn current(&self) -> Arc<Table> {
+    /// The one that lookups are answered from.
+    pub(crate) fn current(&self) -> Arc<Table> {
         locked(&self.table).clone()
     }
 

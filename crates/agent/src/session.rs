@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    io,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -88,7 +89,8 @@ pub trait Tables: Send + Sync + 'static {
     /// The revision of the one it holds; 0 for none.
     fn revision(&self) -> u64;
 
-    /// Lookups are answered from this table from now on. Whether it is one.
+    /// Lookups are answered from this table from now on, or from what it makes of the one that is held
+    /// where it is a difference. Whether it is one.
     fn replace(&self, table: &wire::Table) -> bool;
 
     /// A session was opened.
@@ -101,9 +103,7 @@ impl Tables for Services {
     }
 
     fn replace(&self, table: &wire::Table) -> bool {
-        let json = table.unpack().map_err(|error| error.to_string());
-        let read = json.and_then(|json| Table::from_json(&json).map_err(|error| error.to_string()));
-        match read {
+        match self.read(table) {
             Ok(services) => {
                 if let Err(error) = Services::replace(self, services) {
                     tracing::warn!(%error, "the service table is not on disk");
@@ -115,6 +115,19 @@ impl Tables for Services {
                 false
             }
         }
+    }
+}
+
+impl Services {
+    /// The table that a message makes of the one that is held.
+    fn read(&self, message: &wire::Table) -> io::Result<Table> {
+        let json = message.unpack()?;
+        if message.since.is_empty() {
+            return Ok(Table::from_json(&json)?);
+        }
+        let mut table = self.current().as_ref().clone();
+        table.take(serde_json::from_slice(&json)?);
+        Ok(table)
     }
 }
 
@@ -130,6 +143,8 @@ pub struct Sessions<E> {
     /// The digest of the table that is held, as a server gave it.
     table: Mutex<Vec<u8>>,
     told: Told,
+    /// The revision of the table that was applied last, as long as the server was not told.
+    applied: Mutex<Option<u64>>,
 }
 
 /// Why a session ended.
@@ -139,6 +154,8 @@ enum Ended {
     Status(#[from] Status),
     #[error("the server closed the session")]
     Closed,
+    #[error("the service table must be sent anew")]
+    Table,
 }
 
 impl<E: Effects> Sessions<E> {
@@ -154,6 +171,7 @@ impl<E: Effects> Sessions<E> {
             begun: AtomicU64::new(0),
             table: Mutex::default(),
             told: Told::default(),
+            applied: Mutex::default(),
         }
     }
 
@@ -186,6 +204,8 @@ impl<E: Effects> Sessions<E> {
 
     async fn hold(&self, welcomed: &mut bool) -> Result<Infallible, Ended> {
         let (outbox, inbox) = mpsc::channel(256);
+        // What it says of the table counts for all that were applied before.
+        *locked(&self.applied) = None;
         send(&outbox, from_agent::Message::Hello(self.hello())).await?;
         let mut client = self.server.client();
         let mut incoming = client
@@ -220,6 +240,7 @@ impl<E: Effects> Sessions<E> {
                     send(&outbox, from_agent::Message::Report(report(&changed, &removed))).await?;
                 }
                 _ = heartbeat.tick() => {
+                    self.say_applied(&outbox).await?;
                     send(&outbox, from_agent::Message::Heartbeat(self.usage())).await?;
                 }
                 _ = look.tick() => {
@@ -267,21 +288,46 @@ impl<E: Effects> Sessions<E> {
             }
             to_agent::Message::Servers(servers) => self.server.learn(servers.urls),
             to_agent::Message::Table(table) => {
-                if self.tables.replace(&table) {
-                    locked(&self.table).clone_from(&table.digest);
-                    let applied = TableApplied {
-                        revision: table.revision,
-                    };
-                    send(outbox, from_agent::Message::TableApplied(applied)).await?;
+                if self.take_table(&table)? {
+                    *locked(&self.applied) = Some(table.revision);
+                    if table.awaited {
+                        self.say_applied(outbox).await?;
+                    }
                 }
             }
             to_agent::Message::FactsWanted(_) => {
                 let facts = self.told.answer(&self.tasks.effects().facts());
                 send(outbox, from_agent::Message::Facts(facts)).await?;
             }
+            to_agent::Message::AskApplied(_) => self.say_applied(outbox).await?,
             to_agent::Message::Welcome(_) => {}
         }
         Ok(())
+    }
+
+    /// Says which table lookups are answered from, if the server does not know.
+    async fn say_applied(&self, outbox: &mpsc::Sender<FromAgent>) -> Result<(), Ended> {
+        let applied = locked(&self.applied).take();
+        if let Some(revision) = applied {
+            let applied = TableApplied { revision };
+            send(outbox, from_agent::Message::TableApplied(applied)).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a table in; whether it is one. A difference from another table than the one that is held, or
+    /// that cannot be read, ends the session: the next begins with the whole table.
+    fn take_table(&self, table: &wire::Table) -> Result<bool, Ended> {
+        let mut held = locked(&self.table);
+        let whole = table.since.is_empty();
+        let taken = (whole || table.since == *held) && self.tables.replace(table);
+        if taken {
+            held.clone_from(&table.digest);
+        } else if !whole {
+            held.clear();
+            return Err(Ended::Table);
+        }
+        Ok(taken)
     }
 
     /// Begins a task, or waits for the one that runs under this key. It outlives the session.

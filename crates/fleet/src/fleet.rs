@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) table: watch::Sender<Option<Arc<Published>>>,
     /// Marked as changed whenever what [`Fleet::wait_applied`] looks at may have changed.
     pub(crate) progress: watch::Sender<()>,
+    /// How many wait for agents to use a table.
+    pub(crate) waiting: AtomicUsize,
     /// Where agents may call, as they are told.
     pub(crate) servers: watch::Sender<Arc<[String]>>,
     /// The other servers, by id.
@@ -119,6 +121,7 @@ impl Fleet {
             settings,
             table: watch::Sender::new(None),
             progress: watch::Sender::new(()),
+            waiting: AtomicUsize::new(0),
             servers: watch::Sender::new(Arc::default()),
             peers: Mutex::default(),
             state: Mutex::default(),

@@ -59,6 +59,8 @@ pub(crate) struct Session {
     pub(crate) version: String,
     pub(crate) since: Timestamp,
     pub(crate) table_revision: u64,
+    /// The revision of the table about which it was asked last.
+    pub(crate) asked_revision: u64,
     pub(crate) resident_bytes: u64,
     pub(crate) cpu_ms: u64,
 }

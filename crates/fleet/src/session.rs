@@ -50,7 +50,7 @@ pub(crate) async fn hold(
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     };
     let end = CancellationToken::new();
-    let held = shared.holds_newest(&hello);
+    let held = hello.table_digest.clone();
     let (orders, waiting) = mpsc::unbounded_channel();
     let number = shared.open(&host, hello, Line::Here(orders), end.clone());
     let Some(number) = number else { return };
@@ -141,6 +141,7 @@ impl Shared {
             version: hello.version.clone(),
             since: Timestamp::now(),
             table_revision,
+            asked_revision: 0,
             resident_bytes: 0,
             cpu_ms: 0,
         };

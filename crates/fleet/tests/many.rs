@@ -18,15 +18,13 @@ async fn two_hundred_agents_do_a_task_and_take_a_table_each() {
 
     let serving = agents.into_iter().map(|mut agent| {
         tokio::spawn(async move {
+            let mut applied = wire::TableApplied::default();
             // Until the test ends: everything asked is answered.
             while let Some(message) = agent.next().await {
                 match message {
                     Message::Task(task) => agent.answer(&task.key, &done(&task.key)).await,
-                    Message::Table(wire::Table { revision, .. }) => {
-                        agent
-                            .say(Said::TableApplied(wire::TableApplied { revision }))
-                            .await;
-                    }
+                    Message::Table(table) => applied.revision = table.revision,
+                    Message::AskApplied(_) => agent.say(Said::TableApplied(applied)).await,
                     other => panic!("{other:?}"),
                 }
             }

@@ -15,7 +15,7 @@ use wright_protocol::{
     Blame, Task,
     wire::{self, archive_part::Part, from_agent::Message as Said, to_agent::Message},
 };
-use wright_route::Table;
+use wright_route::{Difference, Table};
 
 /// Ports that look like chance, so that compression does not make a large table small; of the first
 /// endpoint the given one.
@@ -39,9 +39,31 @@ fn table(revision: u64, port: u64, endpoints: usize) -> Table {
 }
 
 async fn next_table(agent: &mut Agent) -> Table {
-    match agent.next().await {
-        Some(Message::Table(table)) => Table::from_json(&table.unpack().unwrap()).unwrap(),
-        other => panic!("a table was expected, not {other:?}"),
+    let message = next_message(agent).await;
+    assert!(message.since.is_empty(), "a whole table was expected");
+    Table::from_json(&message.unpack().unwrap()).unwrap()
+}
+
+/// A table with four services, of which `web` is at the given port.
+fn four(revision: u64, port: u16) -> Table {
+    let endpoint = |port| {
+        serde_json::json!([{ "instance": "i-1", "host": "h1", "address": "127.77.0.1",
+            "ports": { "http": port } }])
+    };
+    let services = serde_json::json!({ "cache": endpoint(6379), "db": endpoint(5432),
+        "mail": endpoint(25), "web": endpoint(port) });
+    let table = serde_json::json!({ "revision": revision, "sites": { "shop": services } });
+    serde_json::from_value(table).unwrap()
+}
+
+/// The next table, whole or not; what is asked about those before is passed over.
+async fn next_message(agent: &mut Agent) -> wire::Table {
+    loop {
+        match agent.next().await {
+            Some(Message::Table(table)) => return table,
+            Some(Message::AskApplied(_)) => {}
+            other => panic!("a table was expected, not {other:?}"),
+        }
     }
 }
 
@@ -92,6 +114,29 @@ async fn waiting_for_a_table_ends_when_every_agent_uses_it() {
 }
 
 #[tokio::test]
+async fn agents_say_at_once_that_they_use_a_table_where_somebody_waits_for_it() {
+    let served = served().await;
+    let mut agent = served.agent("h1").await;
+    let wait = |revision| {
+        let fleet = served.fleet.clone();
+        tokio::spawn(async move { fleet.wait_applied(revision, later()).await })
+    };
+    served.fleet.publish(&table(7, 80, 1));
+    let too_late = wait(7);
+    assert!(!next_message(&mut agent).await.awaited);
+    assert!(matches!(agent.next().await, Some(Message::AskApplied(_))));
+    apply(&agent, 7).await;
+    too_late.await.unwrap().unwrap();
+    let in_time = wait(8);
+    // On the one thread of this test it waits by then.
+    tokio::task::yield_now().await;
+    served.fleet.publish(&table(8, 81, 1));
+    assert!(next_message(&mut agent).await.awaited);
+    apply(&agent, 8).await;
+    in_time.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn an_agent_that_goes_away_is_waited_for_no_longer() {
     let served = served().await;
     let agent = served.agent("h1").await;
@@ -131,6 +176,32 @@ async fn an_agent_with_another_servers_table_of_the_same_revision_gets_ours() {
 }
 
 #[tokio::test]
+async fn who_holds_one_of_the_last_tables_gets_what_is_different() {
+    let served = served().await;
+    let mut agent = served.agent("h1").await;
+    served.fleet.publish(&four(7, 80));
+    let first = next_message(&mut agent).await;
+    let mut held = Table::from_json(&first.unpack().unwrap()).unwrap();
+    served.fleet.publish(&four(8, 81));
+    let second = next_message(&mut agent).await;
+    assert_eq!((&second.since, second.revision), (&first.digest, 8));
+    let difference: Difference = serde_json::from_slice(&second.unpack().unwrap()).unwrap();
+    assert_eq!(difference.sites[&name("shop")].len(), 1);
+    held.take(difference);
+    assert_eq!(held, four(8, 81));
+    assert_eq!(
+        second.digest,
+        wire::Table::pack(8, held.to_json().unwrap()).digest
+    );
+    // Who comes back with what it held then gets the same; who holds something else, all of it.
+    let mut back = served.agent_holding("h2", first).await;
+    assert_eq!(next_message(&mut back).await, second);
+    let other = wire::Table::pack(7, four(7, 99).to_json().unwrap());
+    let mut other = served.agent_holding("h3", other).await;
+    assert_eq!(next_table(&mut other).await, four(8, 81));
+}
+
+#[tokio::test]
 async fn a_slow_agent_gets_the_newest_table_not_all_of_them() {
     let served = served().await;
     let mut agent = served.agent("h1").await;
@@ -142,7 +213,7 @@ async fn a_slow_agent_gets_the_newest_table_not_all_of_them() {
         }
     }
     let mut received = 1;
-    while next_table(&mut agent).await.revision < published {
+    while next_message(&mut agent).await.revision < published {
         received += 1;
     }
     assert!(

@@ -2,27 +2,45 @@
 
 use std::io::{self, Read as _};
 
+use bytes::Bytes;
+
 use crate::wire::Table;
 
 /// Bodies up to this size travel as they are, bytes.
-const SMALL: usize = 16 << 10;
-/// The quickest that still finds what repeats; names and addresses in a table do.
+const SMALL: usize = 1 << 10;
+/// For a whole table the quickest that still finds what repeats; names and addresses do.
 const LEVEL: i32 = 1;
+/// For a difference, which is small and goes to everybody.
+const DIFFERENCE_LEVEL: i32 = 9;
 /// The largest body, bytes: more is no table.
 const LARGEST: u64 = 256 << 20;
 
 impl Table {
     /// A table as it is sent; a large one is compressed.
     pub fn pack(revision: u64, json: Vec<u8>) -> Self {
-        let compressed = (json.len() > SMALL)
-            .then(|| zstd::bulk::compress(&json, LEVEL).ok())
-            .flatten();
-        let zstd = compressed.is_some();
+        let digest = wright_model::Digest::of(&json).as_bytes().to_vec();
+        let (body, zstd) = compressed(json, LEVEL);
         Table {
             revision,
-            digest: wright_model::Digest::of(&json).as_bytes().to_vec(),
-            body: compressed.unwrap_or(json).into(),
+            body,
             zstd,
+            digest,
+            since: Vec::new(),
+            awaited: false,
+        }
+    }
+
+    /// The same table for whoever holds `older`: what is different from that, as JSON.
+    #[must_use]
+    pub fn pack_difference(&self, older: &Table, json: Vec<u8>) -> Self {
+        let (body, zstd) = compressed(json, DIFFERENCE_LEVEL);
+        Table {
+            revision: self.revision,
+            body,
+            zstd,
+            digest: self.digest.clone(),
+            since: older.digest.clone(),
+            awaited: self.awaited,
         }
     }
 
@@ -44,6 +62,14 @@ impl Table {
         }
         Ok(json)
     }
+}
+
+fn compressed(json: Vec<u8>, level: i32) -> (Bytes, bool) {
+    let compressed = (json.len() > SMALL)
+        .then(|| zstd::bulk::compress(&json, level).ok())
+        .flatten();
+    let zstd = compressed.is_some();
+    (compressed.unwrap_or(json).into(), zstd)
 }
 
 #[cfg(test)]

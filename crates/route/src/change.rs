@@ -1,22 +1,18 @@
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wright_model::Name;
 
 use crate::{Endpoint, Table};
 
-/// How one service differs between two tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceChange {
-    /// The site.
-    pub site: Name,
-    /// The service.
-    pub service: Name,
-    /// Instances that serve now and did not.
-    pub joined: Vec<Name>,
-    /// Instances that served and do not now.
-    pub left: Vec<Name>,
-    /// Instances that serve as before, but elsewhere or with another weight.
-    pub moved: Vec<Name>,
+/// What is different between two tables: small where much is the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Difference {
+    /// The newer table's revision.
+    pub revision: u64,
+    /// Services whose endpoints differ, by site, with those of the newer table: none where it has no
+    /// such service.
+    pub sites: BTreeMap<Name, BTreeMap<Name, Vec<Endpoint>>>,
 }
 
 impl Table {
@@ -25,49 +21,59 @@ impl Table {
         self.sites == other.sites
     }
 
-    /// What is different from an older table, by site and service. Empty exactly when
-    /// [`Table::serves_same`].
-    pub fn changes_since(&self, older: &Table) -> Vec<ServiceChange> {
-        let (now, before) = (self.by_service(), older.by_service());
-        let mut keys: Vec<_> = now.keys().chain(before.keys()).collect();
-        keys.sort();
-        keys.dedup();
-        let change = |&(site, service): &(&Name, &Name)| {
-            let now = now.get(&(site, service)).copied().unwrap_or_default();
-            let before = before.get(&(site, service)).copied().unwrap_or_default();
-            (now != before).then(|| ServiceChange {
-                site: site.clone(),
-                service: service.clone(),
-                joined: names(now, |e| find(before, e).is_none()),
-                left: names(before, |e| find(now, e).is_none()),
-                moved: names(now, |e| find(before, e).is_some_and(|old| old != e)),
-            })
+    /// What makes this table of an older one.
+    pub fn difference(&self, older: &Table) -> Difference {
+        let mut sites: BTreeMap<Name, BTreeMap<Name, Vec<Endpoint>>> = BTreeMap::new();
+        let mut differs = |site: &Name, service: &Name, endpoints: &[Endpoint]| {
+            let services = sites.entry(site.clone()).or_default();
+            services.insert(service.clone(), endpoints.to_vec());
         };
-        keys.into_iter().filter_map(change).collect()
+        for (site, service, endpoints) in self.by_service() {
+            if older.endpoints(site, service) != endpoints {
+                differs(site, service, endpoints);
+            }
+        }
+        for (site, service, _) in older.by_service() {
+            if self.endpoints(site, service).is_empty() {
+                differs(site, service, &[]);
+            }
+        }
+        Difference {
+            revision: self.revision,
+            sites,
+        }
     }
 
-    fn by_service(&self) -> BTreeMap<(&Name, &Name), &[Endpoint]> {
-        let sites = self.sites.iter();
-        sites
-            .flat_map(|(site, services)| {
-                services
-                    .iter()
-                    .map(move |(service, list)| ((site, service), list.as_slice()))
-            })
-            .collect()
+    /// Makes of this table the newer one that the difference was taken from.
+    pub fn take(&mut self, difference: Difference) {
+        self.revision = difference.revision;
+        for (site, services) in difference.sites {
+            let known = self.sites.entry(site.clone()).or_default();
+            for (service, endpoints) in services {
+                if endpoints.is_empty() {
+                    known.remove(&service);
+                } else {
+                    known.insert(service, endpoints);
+                }
+            }
+            if known.is_empty() {
+                self.sites.remove(&site);
+            }
+        }
     }
-}
 
-fn find<'a>(list: &'a [Endpoint], wanted: &Endpoint) -> Option<&'a Endpoint> {
-    list.iter()
-        .find(|endpoint| endpoint.instance == wanted.instance)
-}
+    fn endpoints(&self, site: &Name, service: &Name) -> &[Endpoint] {
+        let services = self.sites.get(site);
+        let endpoints = services.and_then(|services| services.get(service));
+        endpoints.map_or(&[], Vec::as_slice)
+    }
 
-fn names(list: &[Endpoint], keep: impl Fn(&Endpoint) -> bool) -> Vec<Name> {
-    list.iter()
-        .filter(|endpoint| keep(endpoint))
-        .map(|e| e.instance.clone())
-        .collect()
+    fn by_service(&self) -> impl Iterator<Item = (&Name, &Name, &[Endpoint])> {
+        self.sites.iter().flat_map(|(site, services)| {
+            let services = services.iter();
+            services.map(move |(service, list)| (site, service, list.as_slice()))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -76,39 +82,63 @@ mod tests {
 
     use super::*;
 
-    fn table(revision: u64, hosts: &[(&str, &str)]) -> Table {
-        let endpoint = |(instance, host): &(&str, &str)| json!({ "instance": instance, "host": host, "address": "127.77.0.1", "ports": {} });
-        let endpoints: Vec<_> = hosts.iter().map(endpoint).collect();
-        let table = json!({ "revision": revision, "sites": { "shop": { "web": endpoints } } });
-        serde_json::from_value(table).unwrap()
-    }
-
-    #[test]
-    fn a_new_revision_of_the_same_endpoints_is_no_change() {
-        let (old, new) = (table(1, &[("web-1", "h1")]), table(9, &[("web-1", "h1")]));
-        assert!(new.serves_same(&old));
-        assert!(new.changes_since(&old).is_empty());
-    }
-
-    #[test]
-    fn a_change_tells_who_joined_left_and_moved() {
-        let old = table(1, &[("web-1", "h1"), ("web-2", "h2")]);
-        let new = table(2, &[("web-2", "h9"), ("web-3", "h3")]);
-        let name = |text: &str| text.parse::<Name>().unwrap();
-        let change = ServiceChange {
-            site: name("shop"),
-            service: name("web"),
-            joined: vec![name("web-3")],
-            left: vec![name("web-1")],
-            moved: vec![name("web-2")],
+    /// A table by sites, services, and the hosts of their instances.
+    fn table(revision: u64, sites: &[(&str, &[(&str, &[&str])])]) -> Table {
+        let endpoint = |(n, host): (usize, &&str)| json!({ "instance": format!("i-{}", n + 1), "host": host, "address": "127.77.0.1", "ports": {} });
+        let list = |hosts: &[&str]| hosts.iter().enumerate().map(endpoint).collect::<Vec<_>>();
+        let services = |services: &[(&str, &[&str])]| -> BTreeMap<String, Vec<_>> {
+            let services = services.iter();
+            services
+                .map(|(name, hosts)| ((*name).to_owned(), list(hosts)))
+                .collect()
         };
-        assert_eq!(new.changes_since(&old), [change]);
+        let sites: BTreeMap<_, _> = sites
+            .iter()
+            .map(|(site, of)| (site, services(of)))
+            .collect();
+        serde_json::from_value(json!({ "revision": revision, "sites": sites })).unwrap()
     }
 
     #[test]
-    fn a_service_that_vanished_has_lost_everybody() {
-        let old = table(1, &[("web-1", "h1")]);
-        let change = Table::default().changes_since(&old).remove(0);
-        assert_eq!((change.left.len(), change.joined.len()), (1, 0));
+    fn a_new_revision_of_the_same_endpoints_is_no_difference() {
+        let tables = [1, 9].map(|revision| table(revision, &[("shop", &[("web", &["h1"])])]));
+        assert!(tables[0].serves_same(&tables[1]));
+        assert!(tables[1].difference(&tables[0]).sites.is_empty());
+    }
+
+    #[test]
+    fn a_difference_has_only_services_that_differ() {
+        let old = table(1, &[("shop", &[("db", &["h1"]), ("web", &["h1", "h2"])])]);
+        let new = table(2, &[("shop", &[("db", &["h1"]), ("web", &["h1", "h3"])])]);
+        let difference = new.difference(&old);
+        let services = difference.sites.values().flat_map(BTreeMap::keys);
+        let services: Vec<&str> = services.map(Name::as_str).collect();
+        assert_eq!(services, ["web"]);
+    }
+
+    #[test]
+    fn the_older_table_and_the_difference_make_the_newer_one() {
+        let tables = [
+            Table::default(),
+            table(1, &[("shop", &[("web", &["h1"])])]),
+            table(2, &[("shop", &[("db", &["h4"]), ("web", &["h1", "h2"])])]),
+            table(
+                3,
+                &[
+                    ("shop", &[("web", &["h2"])]),
+                    ("store", &[("web", &["h1"])]),
+                ],
+            ),
+            table(4, &[("store", &[("db", &["h3"])])]),
+        ];
+        for old in &tables {
+            for new in &tables {
+                let mut made = old.clone();
+                let sent = serde_json::to_vec(&new.difference(old)).unwrap();
+                made.take(serde_json::from_slice(&sent).unwrap());
+                assert_eq!(&made, new);
+                assert_eq!(made.to_json().unwrap(), new.to_json().unwrap());
+            }
+        }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! The central type is [`Table`]. [`Table::from_instances`] computes it from what the control plane
 //! has recorded and what agents see; [`Table::lookup`] answers one question with an [`Answer`],
-//! whose JSON is what programs get from the route lookup; [`Table::changes_since`] says what is
-//! different from an older table.
+//! whose JSON is what programs get from the route lookup; a [`Difference`] is what is different from an
+//! older table, and makes the newer one of it.
 //!
 //! ```
 //! use wright_route::Table;
@@ -30,5 +30,5 @@ mod change;
 mod compute;
 mod table;
 
-pub use change::ServiceChange;
+pub use change::Difference;
 pub use table::{Answer, DEFAULT_WEIGHT, Endpoint, Table};

@@ -23,7 +23,8 @@ use crate::records::{self, kind};
 const PART: u32 = 10;
 /// What a server surely sends in a second, encryption included, bytes.
 const BYTES_A_SECOND: f64 = 400e6;
-/// What a table costs for each agent, however small it is: a message there and the answer, seconds.
+/// What a table costs for each agent, however small it is: a message there, and what its next heartbeat
+/// says of it, seconds.
 const EACH: f64 = 60e-6;
 /// No table is kept back for longer, whatever it costs.
 const LONGEST: Duration = Duration::from_secs(2);

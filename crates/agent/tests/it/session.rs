@@ -25,6 +25,7 @@ use wright_protocol::{
         from_agent, to_agent,
     },
 };
+use wright_route::Table;
 
 use crate::host::{PATIENCE, STAYS, TestHost, id, is_up, spec};
 
@@ -330,6 +331,54 @@ async fn lookups_are_answered_when_the_server_is_gone() {
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert!(answer.contains("application/problem+json"), "{answer}");
     assert!(host.layout().services().exists());
+}
+
+fn table(revision: u64, services: &[(&str, u16)]) -> Table {
+    let endpoint = |port| {
+        serde_json::json!([{ "instance": "i-1", "host": "h3", "address": "127.77.0.3",
+            "ports": { "http": port } }])
+    };
+    let services = services.iter().map(|(name, port)| (*name, endpoint(*port)));
+    let services: std::collections::BTreeMap<_, _> = services.collect();
+    let table = serde_json::json!({ "revision": revision, "sites": { "shop": services } });
+    serde_json::from_value(table).unwrap()
+}
+
+#[tokio::test]
+async fn a_difference_changes_the_table_that_it_is_from_and_no_other() {
+    let (_host, mut sessions, lookup) = connected().await;
+    let mut line = dialled(&mut sessions).await;
+    line.hello().await;
+    let (old, new) = (
+        table(1, &[("web", 80), ("db", 5432)]),
+        table(2, &[("web", 81), ("db", 5432)]),
+    );
+    let whole = |table: &Table| wire::Table::pack(table.revision, table.to_json().unwrap());
+    let difference = serde_json::to_vec(&new.difference(&old)).unwrap();
+    let difference = whole(&new).pack_difference(&whole(&old), difference);
+    let applied = |message| match message {
+        from_agent::Message::TableApplied(applied) => Some(applied.revision),
+        _ => None,
+    };
+    let awaited = wire::Table {
+        awaited: true,
+        ..whole(&old)
+    };
+    line.send(to_agent::Message::Table(awaited)).await;
+    assert_eq!(line.until(applied).await, 1);
+    line.send(to_agent::Message::Table(difference.clone()))
+        .await;
+    line.send(to_agent::Message::AskApplied(wire::AskApplied {}))
+        .await;
+    assert_eq!(line.until(applied).await, 2);
+    for (service, port) in [("web", "81"), ("db", "5432")] {
+        let answer = get(lookup, &format!("/v1/sites/shop/services/{service}")).await;
+        assert!(answer.contains(port), "{answer}");
+    }
+    // It is not from the table that is held now: the session ends, and the next one gets all of it.
+    line.send(to_agent::Message::Table(difference)).await;
+    let hello = dialled(&mut sessions).await.hello().await;
+    assert_eq!((hello.table_revision, hello.table_digest), (2, Vec::new()));
 }
 
 #[tokio::test]
