@@ -388,6 +388,8 @@ impl Screen {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
     use wright_model::Span;
     use wright_workflow::{
