@@ -19,8 +19,8 @@ use crate::{error::NotApplied, fleet::Fleet, seat::Session};
 pub(crate) struct Published {
     table: Table,
     message: wire::Table,
-    /// What was different from the table before, of this one and the last ones, oldest first: each less
-    /// than half of its table, together less than this table.
+    /// What was different from the table before, of this one and the last ones, oldest first: each of at
+    /// most half of its table's services, together smaller than this table.
     differences: VecDeque<wire::Table>,
     /// The newest revision that it is right for; at least `table.revision`.
     covers: u64,
@@ -58,16 +58,15 @@ impl Published {
 
     /// A table that is published after another one, or as the first.
     fn after(last: Option<&Self>, table: &Table, awaited: bool) -> Result<Self, serde_json::Error> {
-        let json = table.to_json()?;
-        let whole = json.len();
         let message = wire::Table {
             awaited,
-            ..wire::Table::pack(table.revision, json)
+            ..wire::Table::pack(table.revision, table.to_json()?)
         };
         let mut differences = VecDeque::new();
         if let Some(last) = last {
-            let difference = serde_json::to_vec(&table.difference(&last.table))?;
-            if difference.len() <= whole / 2 {
+            let difference = table.difference(&last.table);
+            if 2 * difference.services() <= table.services_in_all() {
+                let difference = serde_json::to_vec(&difference)?;
                 differences.clone_from(&last.differences);
                 differences.push_back(message.pack_difference(&last.message, difference));
             }

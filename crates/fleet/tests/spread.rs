@@ -205,7 +205,7 @@ async fn who_holds_one_of_the_last_tables_gets_what_is_different() {
 async fn a_slow_agent_gets_the_newest_table_not_all_of_them() {
     let served = served().await;
     let mut agent = served.agent("h1").await;
-    let published = 60;
+    let published = 30;
     for revision in 1..=published {
         served.fleet.publish(&table(revision, revision, 4000));
         for _ in 0..20 {

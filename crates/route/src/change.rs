@@ -15,7 +15,19 @@ pub struct Difference {
     pub sites: BTreeMap<Name, BTreeMap<Name, Vec<Endpoint>>>,
 }
 
+impl Difference {
+    /// How many services differ.
+    pub fn services(&self) -> usize {
+        self.sites.values().map(BTreeMap::len).sum()
+    }
+}
+
 impl Table {
+    /// How many services there are, of all sites.
+    pub fn services_in_all(&self) -> usize {
+        self.sites.values().map(BTreeMap::len).sum()
+    }
+
     /// Whether both answer every lookup with the same endpoints; revisions may differ.
     pub fn serves_same(&self, other: &Table) -> bool {
         self.sites == other.sites
