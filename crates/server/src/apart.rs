@@ -7,7 +7,7 @@ use tokio::{runtime::Builder, sync::oneshot};
 /// How long what was begun on a thread that may block is waited for at the end.
 const LEFT: Duration = Duration::from_secs(1);
 
-/// Does work on a runtime of its own.
+/// Does work on a runtime of its own, whose reads of the store go first.
 ///
 /// A job may make thousands of steps ready at once, and whatever shares their runtime waits behind
 /// them, again at each of its own awaits. Threads take turns by the operating system's rules: who has
@@ -23,6 +23,7 @@ where
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name(name)
+        .on_thread_start(wright_store::reads_go_first)
         .enable_all()
         .build()?;
     let (done, ended) = oneshot::channel::<()>();

@@ -8,6 +8,7 @@
 
 mod commit;
 mod former;
+mod lanes;
 mod lease;
 mod lock;
 mod maintain;
@@ -29,7 +30,10 @@ use std::{
 
 use async_trait::async_trait;
 
-pub use self::maintain::{Summary, backup, check};
+pub use self::{
+    lanes::reads_go_first,
+    maintain::{Summary, backup, check},
+};
 use self::{
     lock::Lock,
     read::Readers,
@@ -101,7 +105,16 @@ impl Store for LocalStore {
             self.recent.announced(revision).await;
             return Ok(known);
         }
-        let page = self.range(Range::key(key.to_vec()), 1, None).await?;
+        let range = Range::key(key.to_vec());
+        // Who answers somebody reads so little himself: on a busy machine the way to another thread and
+        // back takes a hundred times as long.
+        let page = if lanes::go_first_here() {
+            let page = self.readers.range(&range, 1, None)?;
+            self.recent.announced(page.revision).await;
+            page
+        } else {
+            self.range(range, 1, None).await?
+        };
         Ok(page.entries.into_iter().next())
     }
 

@@ -3,22 +3,22 @@
 use std::{
     collections::HashMap,
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Mutex, mpsc},
-    thread,
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
-use super::{engine, schema, state::State};
+use super::{engine, lanes::Lanes, schema, state::State};
 use crate::{Change, Changes, Entry, MAX_KEY, Page, Range, Revision, StoreError};
 
 /// Threads that read at the same time, each by a connection that is kept: making one costs more than
 /// many reads, and what waits for processors anyhow may as well wait for its turn.
-const KEPT: usize = 4;
+const READERS: usize = 4;
+/// Connections that are kept: theirs, and some for those who read by themselves.
+const KEPT: usize = READERS + 2;
 
 const NEWEST: &str = "SELECT key, value, created, modified, version, lease FROM entry
     WHERE key >= ?1 AND key < ?2 AND value IS NOT NULL ORDER BY key LIMIT ?3";
@@ -39,30 +39,13 @@ pub(super) fn bounds(range: &Range) -> (&[u8], &[u8]) {
     (&range.start, end)
 }
 
-/// Does what comes, until nobody can send any more. What panics answers nothing, which whoever waits
-/// for it notices.
-fn work_off(waiting: &Mutex<mpsc::Receiver<Work>>) {
-    loop {
-        let next = match waiting.lock() {
-            Ok(waiting) => waiting.recv(),
-            Err(_) => return,
-        };
-        match next {
-            Ok(work) => drop(catch_unwind(AssertUnwindSafe(work))),
-            Err(_) => return,
-        }
-    }
-}
-
 /// Connections that read, and the threads that read by them.
 #[derive(Debug)]
 pub(super) struct Readers {
     file: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    work: mpsc::Sender<Work>,
+    lanes: Lanes,
 }
-
-type Work = Box<dyn FnOnce() + Send>;
 
 impl Readers {
     /// On this database file.
@@ -70,23 +53,16 @@ impl Readers {
     /// # Errors
     /// Where there are no threads to be had.
     pub fn new(file: PathBuf) -> io::Result<Self> {
-        let (work, waiting) = mpsc::channel::<Work>();
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..KEPT {
-            let waiting = waiting.clone();
-            let thread = thread::Builder::new().name("store-reader".to_owned());
-            thread.spawn(move || work_off(&waiting))?;
-        }
         Ok(Readers {
             file,
             idle: Mutex::new(Vec::new()),
-            work,
+            lanes: Lanes::start(READERS)?,
         })
     }
 
-    /// Reads on a thread that may wait for the disk. What waits for one is begun by the thread that
-    /// is free next: were it for the task that asked to begin it, then everybody behind would wait for
-    /// that task's turn at its runtime, too.
+    /// Reads on a thread that may wait for the disk, in the lane of the thread that polls this first.
+    /// What waits is begun by the thread that is free next: were it for the task that asked to begin
+    /// it, then everybody behind would wait for that task's turn at its runtime, too.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
@@ -94,7 +70,7 @@ impl Readers {
         let (answer, answered) = oneshot::channel();
         let readers = self.clone();
         let work = Box::new(move || drop(answer.send(read(&readers))));
-        self.work.send(work).map_err(engine)?;
+        self.lanes.send(work);
         answered.await.map_err(engine)?
     }
 

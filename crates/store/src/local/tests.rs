@@ -463,3 +463,38 @@ async fn a_reader_who_sees_a_commit_before_it_is_announced_waits_for_that() {
     };
     tokio::join!(read, put(&store, "a", "x"));
 }
+
+#[tokio::test]
+async fn a_thread_whose_reads_go_first_reads_a_key_while_all_readers_are_busy() {
+    let directory = tempfile::tempdir().unwrap();
+    put(&reopen(&directory).await, "a", "one").await;
+    // Opened anew, it has no commit in memory.
+    let store = LocalStore::open(directory.path(), "file:").unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Arc::new(std::sync::Mutex::new(released));
+    for _ in 0..10 {
+        let (readers, released) = (store.readers.clone(), released.clone());
+        let slow = move |_: &Readers| {
+            let _ = released.lock().map(|released| released.recv());
+            Ok(())
+        };
+        tokio::spawn(async move { readers.read(slow).await });
+    }
+    tokio::task::yield_now().await;
+    let found = std::thread::scope(|scope| {
+        let read = scope.spawn(|| {
+            reads_go_first();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let patience = std::time::Duration::from_secs(60);
+            runtime
+                .enable_time()
+                .build()
+                .unwrap()
+                .block_on(async { tokio::time::timeout(patience, store.get(b"a")).await })
+        });
+        read.join().unwrap()
+    });
+    drop(release);
+    let found = found.expect("it waits for nobody").unwrap().unwrap();
+    assert_eq!(&found.value[..], b"one");
+}
