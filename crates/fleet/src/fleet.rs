@@ -210,19 +210,6 @@ impl Fleet {
             .collect()
     }
 
-    /// Of one instance what [`Fleet::statuses`] says.
-    pub fn status(&self, instance: &InstanceId) -> Option<InstanceStatus> {
-        let state = self.0.state();
-        let heard = state.seats.values().filter_map(|seat| {
-            let status = seat.statuses.get(instance)?;
-            let standing = (seat.session.is_some(), height(status.phase), status.since);
-            Some((standing, status))
-        });
-        // Of those that stand alike the first, as there.
-        let best = heard.reduce(|best, next| if best.0 < next.0 { next } else { best });
-        best.map(|(_, status)| status.clone())
-    }
-
     /// The last thing heard of an instance from one host.
     pub fn status_on(&self, host: &str, instance: &InstanceId) -> Option<InstanceStatus> {
         self.0

@@ -71,7 +71,7 @@ impl Control {
             job: None,
             records: &records,
             hosts: &nowhere,
-            status: &|id| self.fleet.status(id),
+            status: &|_| None,
         };
         // Not held while the store is asked: whoever takes in what changes would wait, and everybody
         // who comes after that.
@@ -84,10 +84,13 @@ impl Control {
         let known = records::host(&self.inventory, &host).await?;
         let hosts = known.map(|known| (host.clone(), known));
         let hosts: BTreeMap<Name, Host> = hosts.into_iter().collect();
+        // What other hosts say of it is not asked: that is a look at each of thousands, under one lock.
+        let status = self.fleet.status_on(host.as_str(), &id);
         let job = read(outline.as_ref()).await;
         let scene = Scene {
             job: job.as_deref(),
             hosts: &hosts,
+            status: &|_| status.clone(),
             ..bare
         };
         let told = scene.explain(instance, &host);
