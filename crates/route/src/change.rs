@@ -94,11 +94,14 @@ mod tests {
 
     use super::*;
 
-    /// A table by sites, services, and the hosts of their instances.
-    fn table(revision: u64, sites: &[(&str, &[(&str, &[&str])])]) -> Table {
+    /// A service and the hosts of its instances.
+    type Service<'a> = (&'a str, &'a [&'a str]);
+
+    /// A table by sites and services.
+    fn table(revision: u64, sites: &[(&str, &[Service<'_>])]) -> Table {
         let endpoint = |(n, host): (usize, &&str)| json!({ "instance": format!("i-{}", n + 1), "host": host, "address": "127.77.0.1", "ports": {} });
         let list = |hosts: &[&str]| hosts.iter().enumerate().map(endpoint).collect::<Vec<_>>();
-        let services = |services: &[(&str, &[&str])]| -> BTreeMap<String, Vec<_>> {
+        let services = |services: &[Service<'_>]| -> BTreeMap<String, Vec<_>> {
             let services = services.iter();
             services
                 .map(|(name, hosts)| ((*name).to_owned(), list(hosts)))
