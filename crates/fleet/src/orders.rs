@@ -21,7 +21,7 @@ pub(crate) struct Orders {
     held: Vec<u8>,
     table: watch::Receiver<Option<Arc<Published>>>,
     servers: watch::Receiver<Arc<[String]>>,
-    orders: mpsc::UnboundedReceiver<Message>,
+    orders: mpsc::UnboundedReceiver<Box<Message>>,
     /// Cancelled when the session is over.
     over: CancellationToken,
     _unread: DropGuard,
@@ -33,7 +33,7 @@ impl Orders {
     pub(crate) fn new(
         shared: &Shared,
         held: Vec<u8>,
-        orders: mpsc::UnboundedReceiver<Message>,
+        orders: mpsc::UnboundedReceiver<Box<Message>>,
         over: CancellationToken,
         unread: DropGuard,
     ) -> Self {
@@ -72,13 +72,17 @@ impl Orders {
     async fn next(&mut self) -> Option<Message> {
         loop {
             if let Some(first) = self.first.pop_front() {
+                if self.first.is_empty() {
+                    // There are ten thousand of these, and seldom something in one.
+                    self.first = VecDeque::new();
+                }
                 return Some(first);
             }
             if self.over.is_cancelled() {
                 return None;
             }
             let message = match self.orders.try_recv() {
-                Ok(order) => Some(order),
+                Ok(order) => Some(*order),
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => self.wait().await?,
             };
@@ -98,7 +102,7 @@ impl Orders {
     async fn wait(&mut self) -> Option<Option<Message>> {
         let message = tokio::select! {
             () = self.over.cancelled() => return None,
-            order = self.orders.recv() => Some(order?),
+            order = self.orders.recv() => Some(*order?),
             changed = self.table.changed() => {
                 changed.ok()?;
                 self.bring_up_to_date();

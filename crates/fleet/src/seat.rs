@@ -36,8 +36,9 @@ pub(crate) struct Seat {
 
 /// How a session's agent is reached.
 pub(crate) enum Line {
-    /// It is connected here.
-    Here(mpsc::UnboundedSender<Message>),
+    /// It is connected here. In boxes: a channel makes room for 32 at once, and most agents have none
+    /// waiting.
+    Here(mpsc::UnboundedSender<Box<Message>>),
     /// It is connected to another server, which passes orders on.
     Peer {
         /// Which server.
@@ -81,7 +82,7 @@ impl Session {
     /// A session that is just ending takes no more orders; what matters is sent to the next one.
     pub(crate) fn order(&self, message: Message) {
         match &self.line {
-            Line::Here(orders) => drop(orders.send(message)),
+            Line::Here(orders) => drop(orders.send(Box::new(message))),
             Line::Peer { orders, .. } => {
                 let order = wire::PeerOrder {
                     host: self.host.to_string(),

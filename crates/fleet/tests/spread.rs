@@ -208,6 +208,8 @@ async fn a_slow_agent_gets_the_newest_table_not_all_of_them() {
     let published = 30;
     for revision in 1..=published {
         served.fleet.publish(&table(revision, revision, 4000));
+        // Slow, and not gone: on a busy machine all these tables take longer than an agent may be silent.
+        agent.say(Said::Heartbeat(wire::Heartbeat::default())).await;
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
