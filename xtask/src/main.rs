@@ -48,6 +48,9 @@ enum Command {
         /// Resources of the inventory; with fewer than a million nothing is written down.
         #[arg(long)]
         resources: Option<u64>,
+        /// Only this part of `scale`; nothing is written down.
+        #[arg(long)]
+        only: Option<String>,
     },
     /// What needs long to mean much: `crash`, `builds`, `feed`, `store` or `api`. Ends with 0 or 1.
     Soak {
@@ -67,7 +70,8 @@ async fn main() -> ExitCode {
             name,
             runs,
             resources,
-        } => bench::bench(&name, runs, resources).await,
+            only,
+        } => bench::bench(&name, runs, resources, only.as_deref()).await,
         Command::Soak { name } => soak::soak(&name).await,
         Command::Packages => packages::prepare().await.map(|_| ()),
     };

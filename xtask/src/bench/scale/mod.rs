@@ -43,8 +43,23 @@ struct EngineAlone {
     steps: usize,
 }
 
-/// Measures everything `runs` times.
-pub async fn scale(runs: usize) -> Result {
+/// What is measured one after the other, each in a few minutes.
+const PARTS: [&str; 7] = [
+    "engine",
+    "hosts-1000",
+    "hosts-5000",
+    "agents",
+    "typical",
+    "killed",
+    "explain",
+];
+
+/// Measures everything `runs` times, or one part of it, which is shown and not written down.
+pub async fn scale(runs: usize, only: Option<&str>) -> Result {
+    if let Some(part) = only.filter(|part| !PARTS.contains(part)) {
+        let parts = PARTS.join(", ");
+        return Err(format!("there is no part {part:?}; there are: {parts}").into());
+    }
     let machine = Machine::this()?;
     run::cargo(&["build", "--release", "-p", "wright-cli"]).await?;
     run::cargo(&[
@@ -64,25 +79,39 @@ pub async fn scale(runs: usize) -> Result {
         peers: Vec::new(),
         rows: Vec::new(),
     };
-    let mut keep = |rows: Vec<Row>| keep(&mut results, rows, runs);
-    keep(engine(runs).await?)?;
-    keep(builds(&work, 1_000, runs, 5.0).await?)?;
-    keep(builds(&work, 5_000, runs, 8.0).await?)?;
-    keep(many(&work, 10_000, runs).await?)?;
-    keep(realistic::typical(&work, runs).await?)?;
-    keep(realistic::killed(&work, runs).await?)?;
-    keep(realistic::explained(&work, runs).await?)?;
+    for part in PARTS {
+        if only.is_some_and(|only| only != part) {
+            continue;
+        }
+        let rows = measure(part, &work, runs).await?;
+        results.rows.extend(rows);
+        if only.is_none() {
+            // What was measured is not lost where a later part fails.
+            keep(&mut results, runs)?;
+        }
+    }
     println!("{}", results.text());
     Ok(())
 }
 
-/// Adds rows and writes what there is: what was measured is not lost where a later part fails.
-fn keep(results: &mut Results, mut rows: Vec<Row>, runs: usize) -> Result {
-    for row in &mut rows {
+async fn measure(part: &str, work: &Path, runs: usize) -> Result<Vec<Row>> {
+    match part {
+        "engine" => engine(runs).await,
+        "hosts-1000" => builds(work, 1_000, runs, 5.0).await,
+        "hosts-5000" => builds(work, 5_000, runs, 8.0).await,
+        "agents" => many(work, 10_000, runs).await,
+        "typical" => realistic::typical(work, runs).await,
+        "killed" => realistic::killed(work, runs).await,
+        _ => realistic::explained(work, runs).await,
+    }
+}
+
+/// Writes down what there is.
+fn keep(results: &mut Results, runs: usize) -> Result {
+    for row in &mut results.rows {
         row.command = format!("cargo xtask bench scale --runs {runs}");
         row.seed = SEED;
     }
-    results.rows.extend(rows);
     results.date = Timestamp::now();
     results.write()
 }
