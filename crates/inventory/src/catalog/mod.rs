@@ -40,8 +40,8 @@ const SOME_ROWS: usize = 100;
 pub struct Catalog {
     inventory: Inventory,
     index: RwLock<Index>,
-    /// The revision that is in the index; 0: it is not loaded yet.
-    seen: watch::Sender<Revision>,
+    /// The revision that is in the index; none: it is not loaded yet.
+    seen: watch::Sender<Option<Revision>>,
     pages: Mutex<Pages>,
     /// How often everything was loaded: rows of another load are others.
     loads: std::sync::atomic::AtomicU64,
@@ -135,7 +135,7 @@ impl Catalog {
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
         self.loads
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.seen.send_replace(at.max(1));
+        self.seen.send_replace(Some(at));
         while let Some(commit) = changes.next().await {
             self.take(commit?).await?;
         }
@@ -201,7 +201,7 @@ impl Catalog {
         for kind in new.iter().filter(|kind| kind.derives()) {
             self.derive_anew(kind).await?;
         }
-        self.seen.send_replace(revision);
+        self.seen.send_replace(Some(revision));
         Ok(())
     }
 
@@ -232,12 +232,12 @@ impl Catalog {
     /// Where that takes half a minute.
     pub async fn at_least(&self, revision: Revision) -> Result<(), CatalogError> {
         let mut seen = self.seen.subscribe();
-        let there = seen.wait_for(|seen| *seen > 0 && *seen >= revision);
+        let there = seen.wait_for(|seen| seen.is_some_and(|seen| seen >= revision));
         match time::timeout(PATIENCE, there).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(CatalogError::Behind {
                 asked: revision,
-                seen: *self.seen.borrow(),
+                seen: self.seen.borrow().unwrap_or_default(),
             }),
         }
     }

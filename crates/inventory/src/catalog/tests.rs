@@ -63,6 +63,20 @@ async fn what_was_there_before_and_what_is_written_after_is_found() {
 }
 
 #[tokio::test]
+async fn the_first_write_of_all_is_waited_for() {
+    let bed = Bed::new().await;
+    bed.run();
+    // Loaded while there was nothing.
+    bed.catalog.up_to_date().await.unwrap();
+    let first = bed.catalog.at_least(1);
+    tokio::pin!(first);
+    assert!(futures::poll!(&mut first).is_pending());
+    bed.put("room", "b2", json!({})).await;
+    first.await.unwrap();
+    assert_eq!(bed.names("room", "true").await, ["b2"]);
+}
+
+#[tokio::test]
 async fn both_parts_of_a_resource_of_the_platform_are_one() {
     let bed = Bed::new().await;
     bed.put("host", "h1", json!({ "state": "ready" })).await;
