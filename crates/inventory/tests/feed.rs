@@ -55,7 +55,7 @@ fn tight() -> Settings {
     Settings {
         queue: 2,
         commits: 4,
-        bytes: 400,
+        bytes: 1600,
         back: 2,
         bookmark: Duration::from_millis(20),
         mark_after: 3,

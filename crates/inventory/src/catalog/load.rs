@@ -1,13 +1,14 @@
-//! Reading everything at once: two threads, each a kind at a time.
+//! Reading everything at once, two threads, each a kind at a time; then what a change made of one.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use tokio::{runtime::Handle, task};
 use wright_query::{Document, Index};
-use wright_store::{Entry, Range, Revision};
+use wright_store::{Change, Entry, Range, Revision};
 
 use super::schema;
 use crate::{
@@ -22,8 +23,16 @@ const PAGE: usize = 2000;
 /// How many threads parse.
 const THREADS: usize = 2;
 
-/// An index of all resources as they were at a revision.
-pub(super) async fn load(inventory: &Inventory, at: Revision) -> Result<Index, InventoryError> {
+/// What was read.
+#[derive(Default)]
+pub(super) struct Loaded {
+    pub index: Index,
+    /// Of the platform's resources, the keys of all that others say of them.
+    pub beside: HashSet<Bytes>,
+}
+
+/// All resources as they were at a revision.
+pub(super) async fn load(inventory: &Inventory, at: Revision) -> Result<Loaded, InventoryError> {
     let kinds = inventory.all_kinds().await?;
     let schemas: Vec<_> = kinds.iter().map(|kind| schema::of(kind)).collect();
     let names = names(inventory, at).await?;
@@ -32,9 +41,10 @@ pub(super) async fn load(inventory: &Inventory, at: Revision) -> Result<Index, I
         let (inventory, waiting, schemas) = (inventory.clone(), waiting.clone(), schemas.clone());
         let here = Handle::current();
         task::spawn_blocking(move || {
-            let mut index = Index::default();
-            schemas.into_iter().for_each(|schema| index.declare(schema));
-            index.begin_load();
+            let mut part = Loaded::default();
+            let declare = |schema| part.index.declare(schema);
+            schemas.into_iter().for_each(declare);
+            part.index.begin_load();
             let next = || {
                 waiting
                     .lock()
@@ -42,21 +52,23 @@ pub(super) async fn load(inventory: &Inventory, at: Revision) -> Result<Index, I
                     .pop_front()
             };
             while let Some(kind) = next() {
-                here.block_on(load_kind(&inventory, &kind, at, &mut index))?;
+                here.block_on(load_kind(&inventory, &kind, at, &mut part))?;
             }
-            index.settle();
-            Ok::<_, InventoryError>(index)
+            part.index.settle();
+            Ok::<_, InventoryError>(part)
         })
     };
     let parts = futures::future::join_all((0..THREADS).map(|_| work())).await;
-    let mut whole = Index::default();
+    let mut whole = Loaded::default();
     schemas
         .iter()
-        .for_each(|schema| whole.declare(schema.clone()));
+        .for_each(|schema| whole.index.declare(schema.clone()));
     for part in parts {
-        whole.absorb(part.map_err(|_| InventoryError::Store(wright_store::StoreError::Closed))??);
+        let part = part.map_err(|_| InventoryError::Store(wright_store::StoreError::Closed))??;
+        whole.index.absorb(part.index);
+        whole.beside.extend(part.beside);
     }
-    whole.advance(at);
+    whole.index.advance(at);
     Ok(whole)
 }
 
@@ -84,7 +96,7 @@ async fn load_kind(
     inventory: &Inventory,
     kind: &str,
     at: Revision,
-    index: &mut Index,
+    Loaded { index, beside }: &mut Loaded,
 ) -> Result<(), InventoryError> {
     // One that is broken is found by what is stored.
     let definition = inventory.kind(kind).await.ok().flatten();
@@ -92,11 +104,13 @@ async fn load_kind(
     let (mut own, mut discovered) = (HashMap::new(), HashMap::new());
     if is_platform(kind) {
         pages(inventory, keys::written_range(kind), at, |entry| {
+            beside.insert(entry.key.clone());
             own.insert(name_in(&entry.key), Record::read(entry)?);
             Ok(())
         })
         .await?;
         pages(inventory, keys::discovered_range(kind), at, |entry| {
+            beside.insert(entry.key.clone());
             discovered.insert(name_in(&entry.key), Record::read(entry)?);
             Ok(())
         })
@@ -142,6 +156,29 @@ async fn pages(
         };
         range.start = [&last.key[..], b"\0"].concat().into();
     }
+}
+
+/// What a change made of a resource. Those of the platform are made of parts, of which the change is
+/// one: the others are read only where there are any.
+pub(super) async fn changed(
+    inventory: &Inventory,
+    change: &Change,
+    (kind, name): (&str, &str),
+    beside: &mut HashSet<Bytes>,
+) -> Result<Option<Resource>, InventoryError> {
+    if is_platform(kind) {
+        let of_platform = change.key == keys::key(kind, name).as_bytes();
+        if !of_platform && change.after.is_some() {
+            beside.insert(change.key.clone());
+        } else if !of_platform {
+            beside.remove(&change.key);
+        }
+        let others = [keys::own_key(kind, name), keys::discovered_key(kind, name)];
+        if !of_platform || others.iter().any(|key| beside.contains(key.as_bytes())) {
+            return inventory.stored(kind, name).await;
+        }
+    }
+    change.after.as_ref().map(Resource::from_entry).transpose()
 }
 
 /// Puts a resource of a kind into an index.

@@ -7,12 +7,14 @@ pub(crate) mod schema;
 mod tests;
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task, time};
 pub use wright_query::{
@@ -21,10 +23,13 @@ pub use wright_query::{
 use wright_query::{Found, Revision};
 use wright_store::{Changes, Range};
 
-use self::pages::{Pages, Rest};
+use self::{
+    load::Loaded,
+    pages::{Pages, Rest},
+};
 use crate::{
-    Inventory, InventoryError, Referrer, Referrers, Resource,
-    kind::{KIND, Kind, is_platform},
+    Inventory, InventoryError, Referrer, Referrers,
+    kind::{KIND, Kind},
 };
 
 /// The wait before what the store refused is tried again.
@@ -125,7 +130,7 @@ impl Catalog {
     async fn follow(&self) -> Result<(), InventoryError> {
         let store = &self.inventory.store;
         let at = store.revision().await?;
-        let index = load::load(&self.inventory, at).await?;
+        let Loaded { index, mut beside } = load::load(&self.inventory, at).await?;
         // All keys: whoever waits for a revision need not know which commits concern resources.
         let all = Range {
             start: "".into(),
@@ -137,13 +142,17 @@ impl Catalog {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.seen.send_replace(Some(at));
         while let Some(commit) = changes.next().await {
-            self.take(commit?).await?;
+            self.take(commit?, &mut beside).await?;
         }
         Ok(())
     }
 
     /// Takes one commit: readers see all of it or nothing.
-    async fn take(&self, commit: Changes) -> Result<(), InventoryError> {
+    async fn take(
+        &self,
+        commit: Changes,
+        beside: &mut HashSet<Bytes>,
+    ) -> Result<(), InventoryError> {
         let Some(revision) = commit.first().map(|change| change.revision) else {
             return Ok(());
         };
@@ -156,12 +165,7 @@ impl Catalog {
             let Some((kind, name)) = rest.split_once('/') else {
                 continue;
             };
-            let resource = match &change.after {
-                // Made of two parts, of which this is one.
-                _ if is_platform(kind) => self.inventory.stored(kind, name).await,
-                after => after.as_ref().map(Resource::from_entry).transpose(),
-            };
-            match resource {
+            match load::changed(&self.inventory, change, (kind, name), beside).await {
                 Ok(resource) => {
                     let definition = self.inventory.kind(kind).await.ok().flatten();
                     changed.push((definition, kind.to_owned(), name.to_owned(), resource));

@@ -233,6 +233,53 @@ async fn a_field_that_is_computed_later_is_found_in_what_was_there_before() {
 }
 
 #[tokio::test]
+async fn what_people_say_of_a_resource_of_the_platform_may_come_and_go() {
+    let bed = Bed::new().await;
+    bed.run();
+    let filter = "host.state == 'ready' && host.serial == 'S1'";
+    let said = || {
+        let own = json!({ "body": { "serial": "S1" }, "updated_at": "2026-01-01T00:00:00Z" });
+        let own = wright_store::Operation::put("r+/host/h1", own.to_string());
+        bed.inventory.commit(vec![own])
+    };
+    // Before the platform knows the host, and after.
+    said().await.unwrap();
+    assert_eq!(bed.names("host", "host.serial == 'S1'").await, ["h1"]);
+    bed.put("host", "h1", json!({ "state": "ready" })).await;
+    assert_eq!(bed.names("host", filter).await, ["h1"]);
+    let gone = wright_store::Operation::Delete("r+/host/h1".into());
+    bed.inventory.commit(vec![gone]).await.unwrap();
+    assert_eq!(bed.names("host", filter).await, [""; 0]);
+    assert_eq!(bed.names("host", "host.state == 'ready'").await, ["h1"]);
+    said().await.unwrap();
+    assert_eq!(bed.names("host", filter).await, ["h1"]);
+    bed.inventory.delete("host", "h1").await.unwrap();
+    assert_eq!(bed.names("host", "host.state == 'ready'").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_was_discovered_and_what_people_say_stays_when_the_platform_writes() {
+    let bed = Bed::new().await;
+    bed.run();
+    bed.put("host", "h1", json!({ "state": "ready" })).await;
+    bed.put("host", "h2", json!({ "state": "ready" })).await;
+    let (facts, by) = (json!({ "memory": "64 GiB" }), crate::Author::new("agent"));
+    let found = crate::discovery_operations("host", "h1", "facts", &facts, &by).unwrap();
+    bed.inventory.commit(found).await.unwrap();
+    let own = json!({ "body": { "serial": "S2" }, "updated_at": "2026-01-01T00:00:00Z" });
+    let own = wright_store::Operation::put("r+/host/h2", own.to_string());
+    bed.inventory.commit(vec![own]).await.unwrap();
+    for (name, said) in [
+        ("h1", "host.facts.memory == '64 GiB'"),
+        ("h2", "host.serial == 'S2'"),
+    ] {
+        bed.put("host", name, json!({ "state": "lost" })).await;
+        let filter = format!("host.state == 'lost' && {said}");
+        assert_eq!(bed.names("host", &filter).await, [name]);
+    }
+}
+
+#[tokio::test]
 async fn instances_are_found_from_their_host() {
     let bed = Bed::new().await;
     bed.put("host", "h1", json!({ "state": "ready" })).await;

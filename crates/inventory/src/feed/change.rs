@@ -45,7 +45,8 @@ impl What {
     }
 }
 
-/// One resource changed by one commit. What is in it is read when somebody wants to know it.
+/// One resource changed by one commit. What is in it is read when somebody wants to know it: thousands
+/// are kept that nobody ever asks for, so there is room for as little as can be until then.
 #[derive(Debug)]
 pub struct Change {
     /// Where whoever knows it stands.
@@ -56,14 +57,17 @@ pub struct Change {
     pub name: String,
     parts: Parts,
     /// Of the platform's resources, the parts that the commit left as they were, once somebody wants them.
-    others: [OnceLock<Option<Entry>>; 3],
-    content: OnceLock<Content>,
-    texts: [OnceLock<Bytes>; 5],
+    others: [OnceLock<Option<Box<Entry>>>; 3],
+    content: OnceLock<Box<Content>>,
+    texts: OnceLock<Box<Texts>>,
 }
+
+/// A change as JSON, for each [`What`].
+type Texts = [OnceLock<Bytes>; 5];
 
 /// The changed keys of one resource, by [`Part`]: those of the platform have up to three, of which most
 /// commits change one.
-type Parts = [Option<wright_store::Change>; 3];
+type Parts = [Option<Box<wright_store::Change>>; 3];
 
 /// What a change changed.
 #[derive(Debug, Default, PartialEq)]
@@ -109,10 +113,10 @@ impl Change {
     /// What is in it.
     pub fn content(&self) -> &Content {
         self.content.get_or_init(|| match self.read() {
-            Ok(content) => content,
+            Ok(content) => Box::new(content),
             Err(error) => {
                 tracing::error!(%error, kind = self.kind, name = self.name, "a change cannot be read");
-                Content::default()
+                Box::default()
             }
         })
     }
@@ -136,7 +140,7 @@ impl Change {
     ) -> [Option<&'c Entry>; 3] {
         Part::ALL.map(|part| match &self.parts[part as usize] {
             Some(change) => side(change),
-            None => self.others[part as usize].get().and_then(Option::as_ref),
+            None => self.others[part as usize].get().and_then(Option::as_deref),
         })
     }
 
@@ -186,7 +190,8 @@ impl Change {
         let at = Some(self.position.revision());
         for (part, key) in self.lacks() {
             let page = store.range(Range::key(key), 1, at).await?;
-            let _ = self.others[part as usize].set(page.entries.into_iter().next());
+            let found = page.entries.into_iter().next();
+            let _ = self.others[part as usize].set(found.map(Box::new));
         }
         Ok(())
     }
@@ -215,7 +220,8 @@ impl Change {
     }
 
     fn json(&self, what: What) -> Bytes {
-        let text = self.texts[what as usize].get_or_init(|| {
+        let texts = self.texts.get_or_init(Box::default);
+        let text = texts[what as usize].get_or_init(|| {
             let content = self.content();
             let written = Written {
                 position: self.position,
@@ -239,7 +245,7 @@ impl Change {
 pub(super) struct Commit {
     pub revision: Revision,
     pub changes: Vec<Arc<Change>>,
-    /// Of all keys and values.
+    /// About how much memory all that takes.
     pub bytes: usize,
 }
 
@@ -255,9 +261,9 @@ impl Commit {
             };
             let sides = [&change.before, &change.after].into_iter().flatten();
             let sizes = sides.map(|entry| entry.key.len() + entry.value.len());
-            bytes += sizes.sum::<usize>();
+            bytes += sizes.sum::<usize>() + size_of::<Change>() + size_of_val(&change);
             let parts = resources.entry((kind, name)).or_default();
-            parts[part as usize] = Some(change);
+            parts[part as usize] = Some(Box::new(change));
         }
         let all = resources.len();
         let changes = resources.into_iter().zip(1..);
@@ -269,7 +275,7 @@ impl Commit {
                 parts,
                 others: Default::default(),
                 content: OnceLock::new(),
-                texts: Default::default(),
+                texts: OnceLock::new(),
             })
         });
         Some(Commit {

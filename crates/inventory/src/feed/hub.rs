@@ -29,7 +29,7 @@ pub struct Settings {
     pub queue: usize,
     /// Commits that are kept in memory for those who join or catch up.
     pub commits: usize,
-    /// Bytes of keys and values of those commits, the newest apart.
+    /// About how many bytes of memory those commits take, the newest apart.
     pub bytes: usize,
     /// How far back before its start the feed reads, commits of the store.
     pub back: Revision,
