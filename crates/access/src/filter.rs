@@ -1,7 +1,12 @@
-use std::{collections::BTreeMap, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
 
-use cel::{Context, Program};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use wright_query::{Document, Index};
 
 use crate::Target;
 
@@ -9,6 +14,8 @@ use crate::Target;
 pub const MAX_FILTER: usize = 4 << 10;
 /// The most brackets that may be open at once.
 const MAX_DEPTH: usize = 32;
+/// A kind that nobody has declared: what is wrong of it is wrong of every kind.
+const UNKNOWN: &str = "resource";
 
 /// Why a filter cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,20 +23,30 @@ pub enum FilterError {
     /// Too long, or too deep.
     #[error("the filter is too large: at most {MAX_FILTER} bytes and {MAX_DEPTH} open brackets")]
     TooLarge,
-    /// Not CEL.
-    #[error("the filter `{text}` is not CEL: {why}")]
-    Syntax {
+    /// None of the rule's kinds has what it names, or it is not CEL.
+    #[error("the filter `{text}` is wrong: {source}")]
+    Wrong {
         /// The filter.
         text: String,
-        /// What the parser says.
-        why: String,
+        /// What is wrong, for the first of the kinds.
+        #[source]
+        source: wright_query::FilterError,
+    },
+    /// It looks at other resources, which change without the one that is decided on.
+    #[error("the filter `{text}` follows references")]
+    Follows {
+        /// The filter.
+        text: String,
     },
 }
 
-/// A CEL expression over one resource.
+/// A CEL expression over one resource, as queries understand it.
 pub(crate) struct Filter {
     pub(crate) text: String,
-    program: Program,
+    /// By kind; none: it says nothing of resources of the kind.
+    by_kind: HashMap<String, Option<wright_query::Filter>>,
+    /// It has kinds and no documents.
+    kinds: Arc<Index>,
 }
 
 impl fmt::Debug for Filter {
@@ -39,49 +56,81 @@ impl fmt::Debug for Filter {
 }
 
 impl Filter {
-    pub(crate) fn compile(text: &str) -> Result<Self, FilterError> {
+    /// For a rule on some kinds, of which `*` is all.
+    pub(crate) fn compile(
+        text: &str,
+        on: &[String],
+        kinds: &Arc<Index>,
+    ) -> Result<Self, FilterError> {
         if text.len() > MAX_FILTER || depth(text) > MAX_DEPTH {
             return Err(FilterError::TooLarge);
         }
-        let program = Program::compile(text).map_err(|error| FilterError::Syntax {
+        let mut filter = Filter {
             text: text.to_owned(),
-            why: error.to_string(),
+            by_kind: HashMap::new(),
+            kinds: kinds.clone(),
+        };
+        let mut concerned: Vec<&str> = on.iter().map(String::as_str).collect();
+        if let Some(at) = concerned.iter().position(|kind| *kind == "*") {
+            concerned.swap_remove(at);
+            concerned.extend(kinds.kinds());
+            concerned.push(UNKNOWN);
+        }
+        let mut wrong = None;
+        for kind in concerned {
+            let own = filter.of_kind(kind);
+            let understood = match own {
+                Ok(own) => Some(own),
+                Err(error) => {
+                    wrong.get_or_insert(error);
+                    None
+                }
+            };
+            filter.by_kind.insert(kind.to_owned(), understood);
+        }
+        match wrong {
+            Some(error) if filter.by_kind.values().all(Option::is_none) => Err(error),
+            _ => Ok(filter),
+        }
+    }
+
+    fn of_kind(&self, kind: &str) -> Result<wright_query::Filter, FilterError> {
+        let text = || self.text.clone();
+        let filter = wright_query::Filter::compile(&self.text, kind, &self.kinds);
+        let filter = filter.map_err(|source| FilterError::Wrong {
+            text: text(),
+            source,
         })?;
-        Ok(Filter {
-            text: text.to_owned(),
-            program,
-        })
+        match filter.relations().is_empty() {
+            true => Ok(filter),
+            false => Err(FilterError::Follows { text: text() }),
+        }
+    }
+
+    /// What it is on a kind, if anything.
+    pub(crate) fn on(&self, kind: &str) -> Option<Cow<'_, wright_query::Filter>> {
+        match self.by_kind.get(kind) {
+            Some(filter) => filter.as_ref().map(Cow::Borrowed),
+            None => self.of_kind(kind).ok().map(Cow::Owned),
+        }
     }
 
     /// Whether it is true of the target. Where it cannot be told, such as of a field that is not
     /// there, it is not.
     pub(crate) fn holds(&self, target: &Target<'_>) -> bool {
-        let Some(Value::Object(body)) = target.body else {
+        let (Some(body @ Value::Object(_)), Some(filter)) = (target.body, self.on(target.kind))
+        else {
             return false;
         };
-        let document = document(target, body);
-        let mut scope = Context::default();
-        let own = document.clone();
-        let bound = scope
-            .add_variable("self", own)
-            .and_then(|()| scope.add_variable(variable(target.kind), document));
-        bound.is_ok() && matches!(self.program.execute(&scope), Ok(cel::Value::Bool(true)))
+        let none = BTreeMap::new();
+        let document = Document {
+            kind: target.kind,
+            name: target.name,
+            labels: target.labels.unwrap_or(&none),
+            body,
+        };
+        filter.matches(&document, &self.kinds)
     }
-}
-
-/// A kind's name as a variable: CEL has no hyphens in names.
-fn variable(kind: &str) -> String {
-    kind.replace(['-', '.', '@'], "_")
-}
-
-fn document(target: &Target<'_>, body: &Map<String, Value>) -> Value {
-    let mut document = body.clone();
-    let empty = BTreeMap::new();
-    let labels = target.labels.unwrap_or(&empty).iter();
-    let labels = labels.map(|(key, value)| (key.clone(), Value::String(value.clone())));
-    document.insert("labels".to_owned(), Value::Object(labels.collect()));
-    document.insert("name".to_owned(), Value::String(target.name.to_owned()));
-    Value::Object(document)
 }
 
 fn depth(text: &str) -> usize {

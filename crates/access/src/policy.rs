@@ -3,6 +3,8 @@ use std::{
     sync::Arc,
 };
 
+use wright_query::Index;
+
 use crate::{
     ADMINISTRATOR, Binding, Caller, FilterError, Identity, Role, Team, User,
     caller::{Grant, Ready},
@@ -26,7 +28,7 @@ pub struct Sources {
 /// A rule that grants nothing, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Its filter is no CEL.
+    /// Its filter is none.
     #[error("role {role}, rule {rule}: {source}")]
     Filter {
         /// The role.
@@ -58,8 +60,9 @@ struct Granted {
 }
 
 impl Policy {
-    /// Makes it of its sources. What is wrong in them grants nothing, and is told.
-    pub fn compile(sources: Sources) -> (Self, Vec<Fault>) {
+    /// Makes it of its sources. What is wrong in them grants nothing, and is told. `kinds` knows the
+    /// kinds that the rules' filters are about, and has no documents.
+    pub fn compile(sources: Sources, kinds: &Arc<Index>) -> (Self, Vec<Fault>) {
         let mut faults = Vec::new();
         let mut roles = shipped_roles();
         let own = sources.roles.into_iter();
@@ -67,7 +70,7 @@ impl Policy {
         let roles: BTreeMap<String, Granted> = roles
             .into_iter()
             .map(|(name, role)| {
-                let rules = ready(&name, role, &mut faults);
+                let rules = ready(&name, role, kinds, &mut faults);
                 let granted = Granted {
                     name: Arc::from(&*name),
                     rules,
@@ -169,11 +172,12 @@ impl Policy {
     }
 }
 
-fn ready(name: &str, role: Role, faults: &mut Vec<Fault>) -> Vec<Arc<Ready>> {
+fn ready(name: &str, role: Role, kinds: &Arc<Index>, faults: &mut Vec<Fault>) -> Vec<Arc<Ready>> {
     let mut rules = Vec::new();
     for (number, rule) in role.rules.into_iter().enumerate() {
-        let filter = rule.filter.as_deref().map(Filter::compile).transpose();
-        match filter {
+        let compile = |text| Filter::compile(text, &rule.kinds, kinds);
+        let filter = rule.filter.as_deref().map(compile);
+        match filter.transpose() {
             Ok(filter) => rules.push(Arc::new(Ready { rule, filter })),
             Err(source) => faults.push(Fault::Filter {
                 role: name.to_owned(),

@@ -2,16 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 use wright_access::{
     Act, Binding, Caller, Decision, Identity, Policy, Role, Rule, Scope, Sources, Target, User,
     allows,
 };
+use wright_query::{Document, Index, Query, Sight};
 
 const KINDS: [&str; 4] = ["*", "rack", "host", "audit"];
 const FIELDS: [&str; 5] = ["a", "b", "b.c", "b.d", "e"];
-const FILTERS: [&str; 4] = ["self.a == 1", "self.b.c == 'x'", "name == 'n'", "(("];
+const FILTERS: [&str; 5] = [
+    "self.a == 1",
+    "self.b.c == 'x'",
+    "self.name == 'n'",
+    "!(self.b.gone == 1)",
+    "((",
+];
 const TEAMS: [&str; 2] = ["web", "data"];
 
 fn some(of: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<String>> {
@@ -61,7 +70,9 @@ fn caller(rules: Vec<Rule>, team: Option<&str>, scope: Scope) -> Caller {
         scope,
         ..Identity::user("ada")
     };
-    Policy::compile(sources).0.caller(&identity)
+    Policy::compile(sources, &Arc::default())
+        .0
+        .caller(&identity)
 }
 
 fn target<'a>(kind: &'a str, body: &'a Value) -> Target<'a> {
@@ -133,6 +144,55 @@ proptest! {
                 let same = before.pointer(pointer) == after.pointer(pointer);
                 prop_assert!(same || fields.is_all() || fields.cover(path));
             }
+        }
+    }
+
+    #[test]
+    fn a_query_shows_of_each_resource_what_reading_it_shows(
+        rules in rules(), bodies in vec(bodies(), 1..6), team in option::of(select(&TEAMS[..]))
+    ) {
+        let caller = caller(rules, team, Scope::default());
+        let sites = BTreeMap::from([("s".to_owned(), "web".to_owned())]);
+        let labels = BTreeMap::from([("site".to_owned(), "s".to_owned())]);
+        let mut index = Index::default();
+        for (at, body) in bodies.iter().enumerate() {
+            let name = format!("n{at}");
+            index.put(&Document { kind: "rack", name: &name, labels: &labels, body }, 1);
+        }
+        let mut sight = Sight::default();
+        sight.show("rack", caller.shown(Act::Read, "rack", &sites));
+        let seen = index.seen(Some(&sight));
+        let query = |filter: Option<String>| Query {
+            kind: Some("rack".to_owned()),
+            filter,
+            ..Query::default()
+        };
+        let found = |query: &Query| -> Vec<String> {
+            let rows = seen.find(query).map(|found| found.rows).unwrap_or_default();
+            seen.page("rack", &rows, &[]).unwrap().into_iter().map(|row| row.name).collect()
+        };
+        let fields = |at: usize| {
+            let body = &bodies[at];
+            // As the server says whose it is.
+            let team = body["team"].as_str().or(Some("web"));
+            let name = format!("n{at}");
+            let target = Target::new("rack", &name).team(team).labels(&labels).body(body);
+            let fields = caller.fields(Act::Read, &target);
+            let covered = |path: &str| fields.cover(path);
+            (!fields.is_none(), ["a", "b.c", "e", "labels.site"].map(covered))
+        };
+        let shown = |is: &dyn Fn(usize) -> bool| -> Vec<String> {
+            let all = (0..bodies.len()).filter(|at| is(*at));
+            all.map(|at| format!("n{at}")).collect()
+        };
+        prop_assert_eq!(found(&query(None)), shown(&|at| fields(at).0));
+        for (number, path) in ["a", "b.c", "e", "labels.site"].into_iter().enumerate() {
+            let with = found(&query(Some(format!("has(self.{path})"))));
+            prop_assert_eq!(&with, &shown(&|at| fields(at).1[number]), "{}", path);
+            let without = found(&query(Some(format!("!has(self.{path})"))));
+            let missing = shown(&|at| fields(at).0 && !fields(at).1[number]);
+            // Refused where it may be read of no resource at all.
+            prop_assert!(without == missing || with.is_empty(), "{}", path);
         }
     }
 }

@@ -6,7 +6,7 @@ mod query;
 
 pub use access::*;
 pub use inventory::*;
-pub use query::QueryArgs;
+pub use query::{GetArgs, QueryArgs};
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -103,17 +103,12 @@ pub enum Command {
     },
     /// Resources of the inventory; `wright get kind` shows what kinds there are.
     #[command(
-        after_help = "Examples:\n  wright get kind\n  wright get host\n  wright get instance shop.catalog-1 -o yaml"
+        after_help = "Examples:\n  wright get kind\n  wright get host\n  wright get instance shop.catalog-1 -o yaml\n  wright get host --filter 'host.rack.room.name == \"b2\"' -l tier=gold --sort=-position --limit 20\n  wright get host -g web"
     )]
-    Get {
-        /// Such as host, site, instance or package.
-        kind: Name,
-        /// One of them.
-        name: Option<String>,
-    },
+    Get(GetArgs),
     /// Resources by what they are: found, counted, grouped.
     #[command(
-        after_help = "Examples:\n  wright query host 'host.model == \"compute\" && host.rack.room.name == \"b2\" && size(host.instances) < 4'\n  wright query host --select rack.room.name,model --sort=-position --limit 20\n  wright query '*' --group-by status\n  wright query host 'host.description.contains(\"legacy\")' --explain"
+        after_help = "Examples:\n  wright query host 'host.model == \"compute\" && host.rack.room.name == \"b2\" && size(host.instances) < 4'\n  wright query host --select rack.room.name,model --sort=-position --limit 20\n  wright query '*' --group-by status\n  wright query host 'host.description.contains(\"legacy\")' --explain\n  wright query -g web --count"
     )]
     Query(QueryArgs),
     /// Resources of all kinds by words, or their beginnings: names first.
@@ -134,7 +129,7 @@ pub enum Command {
     /// Every change of resources from now on, one line each; goes on by itself when the server was
     /// away.
     #[command(
-        after_help = "Examples:\n  wright watch host\n  wright watch host --filter 'host.state == \"lost\"'\n  wright watch host,rack -o json\n  wright watch instance --from 812"
+        after_help = "Examples:\n  wright watch host\n  wright watch host --filter 'host.state == \"lost\"'\n  wright watch host,rack -o json\n  wright watch -g web\n  wright watch instance --from 812"
     )]
     Watch(WatchArgs),
     /// Resources out of a file: what is there is changed to what the file says, the rest is made.
@@ -144,13 +139,16 @@ pub enum Command {
     Import(ImportArgs),
     /// All resources of a kind, so that importing them again changes nothing.
     #[command(
-        after_help = "Examples:\n  wright export rack > racks.jsonl\n  wright export rack racks.csv\n  wright export rack --format yaml"
+        after_help = "Examples:\n  wright export rack > racks.jsonl\n  wright export rack racks.csv\n  wright export rack --format yaml\n  wright export host -g web"
     )]
     Export {
         kind: Name,
         /// Where to; standard output where there is none.
         #[arg(value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
+        /// Only members of this group.
+        #[arg(short, long)]
+        group: Option<String>,
         /// csv, yaml or jsonl. Default: by the file's name, else jsonl.
         #[arg(long)]
         format: Option<exchange::Format>,
@@ -235,7 +233,11 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// Kinds, with commas between.
-    pub kinds: String,
+    #[arg(required_unless_present = "group")]
+    pub kinds: Option<String>,
+    /// Members of this group: what enters, changes and leaves it.
+    #[arg(short, long)]
+    pub group: Option<String>,
     /// Only those for which this is true, in CEL over their own fields; of one kind.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub filter: String,
@@ -286,6 +288,9 @@ pub enum InventoryCommand {
         /// The variables of one host.
         #[arg(long)]
         host: Option<String>,
+        /// Only members of this group.
+        #[arg(short, long)]
+        group: Option<String>,
     },
 }
 
@@ -608,9 +613,13 @@ impl JobCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum HostCommand {
-    /// All hosts.
-    #[command(after_help = "Example:\n  wright host list")]
-    List,
+    /// All hosts, or those of a group.
+    #[command(after_help = "Examples:\n  wright host list\n  wright host list -g web")]
+    List {
+        /// Only members of this group.
+        #[arg(short, long)]
+        group: Option<String>,
+    },
     /// One host.
     #[command(after_help = "Example:\n  wright host show h3")]
     Show { host: Name },
@@ -669,9 +678,13 @@ pub struct Target {
 
 #[derive(Debug, Subcommand)]
 pub enum InstanceCommand {
-    /// All instances.
-    #[command(after_help = "Example:\n  wright instance list")]
-    List,
+    /// All instances, or those of a group.
+    #[command(after_help = "Examples:\n  wright instance list\n  wright instance list -g web")]
+    List {
+        /// Only members of this group, or what is on its hosts.
+        #[arg(short, long)]
+        group: Option<String>,
+    },
     /// Does it do its work?
     #[command(after_help = "Example:\n  wright instance monitor shop/catalog-1")]
     Monitor(Target),
@@ -723,7 +736,7 @@ impl InstanceCommand {
             InstanceCommand::Stop(target) => (Operation::Stop, target),
             InstanceCommand::Start(target) => (Operation::Start, target),
             InstanceCommand::Diskclear(target) => (Operation::Diskclear, target),
-            InstanceCommand::List
+            InstanceCommand::List { .. }
             | InstanceCommand::Logs { .. }
             | InstanceCommand::Forget { .. } => return None,
         })

@@ -288,6 +288,18 @@ impl Client {
         self.json(response).await
     }
 
+    /// `GET` of a page of a list, and the path of the next one, as `Link` names it (RFC 8288).
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(Vec<T>, Option<String>), Failure> {
+        let sent = self.send(Method::GET, path, "application/json", Bytes::new());
+        let response = sent.await?;
+        let link = response.headers().get(header::LINK);
+        let next = link.and_then(|link| next_of(link.to_str().ok()?));
+        Ok((self.json(response).await?, next))
+    }
+
     /// `GET`, text back.
     pub async fn text(&self, path: &str) -> Result<String, Failure> {
         let response = self
@@ -397,6 +409,14 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// The path below `/api/v1` that a link names as the next page.
+fn next_of(link: &str) -> Option<String> {
+    let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.contains("rel=\"next\"");
+    let path = target.strip_prefix("/api/v1").filter(|_| is_next)?;
+    Some(path.to_owned())
 }
 
 fn problem(status: StatusCode, body: &[u8]) -> Failure {

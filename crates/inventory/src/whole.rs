@@ -1,7 +1,8 @@
 //! Reading resources as people see them: of the platform's, both parts in one.
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::de::DeserializeOwned;
-use wright_store::{Entry, Range, Revision};
+use wright_store::{Entry, Range, Revision, StoreError};
 
 use crate::{
     Inventory, InventoryError, Resource, ResourcePage, keys,
@@ -9,6 +10,9 @@ use crate::{
     record::Record,
     resource::{self, name_in},
 };
+
+/// How many resources are read at once, of those that are named.
+const ABREAST: usize = 16;
 
 /// Reading.
 impl Inventory {
@@ -163,6 +167,62 @@ impl Inventory {
         }
         page.resources = merged;
         Ok(page)
+    }
+
+    /// Resources of a kind by their names, as they were at a revision; without those that were not there.
+    ///
+    /// # Errors
+    /// Where the store fails, or the revision is no longer kept.
+    pub async fn resources_at(
+        &self,
+        kind: &str,
+        names: &[String],
+        at: Revision,
+    ) -> Result<Vec<Resource>, InventoryError> {
+        let read = names.iter().map(|name| self.resource_at(kind, name, at));
+        let read: Vec<_> = stream::iter(read.collect::<Vec<_>>())
+            .buffered(ABREAST)
+            .try_collect()
+            .await?;
+        let mut read: Vec<Resource> = read.into_iter().flatten().collect();
+        if let Ok(Some(kind)) = self.kind(kind).await {
+            let bodies = read.iter_mut().map(|resource| &mut resource.body);
+            bodies.for_each(|body| kind.derive(body));
+        }
+        Ok(read)
+    }
+
+    async fn resource_at(
+        &self,
+        kind: &str,
+        name: &str,
+        at: Revision,
+    ) -> Result<Option<Resource>, InventoryError> {
+        let whole = self.entry_at(keys::key(kind, name), at).await?;
+        if !is_platform(kind) {
+            return whole.as_ref().map(Resource::from_entry).transpose();
+        }
+        let own = self.entry_at(keys::own_key(kind, name), at).await?;
+        if own.is_none() && whole.is_none() {
+            return Ok(None);
+        }
+        let record = |entry: Option<Entry>| entry.as_ref().map(Record::read).transpose();
+        let (own, platform) = (record(own)?, record(whole)?);
+        let discovered = match is_discovered(kind) {
+            true => self.entry_at(keys::discovered_key(kind, name), at).await?,
+            false => None,
+        };
+        let discovered = record(discovered)?;
+        Ok(Some(resource::whole(kind, name, own, platform, discovered)))
+    }
+
+    async fn entry_at(&self, key: String, at: Revision) -> Result<Option<Entry>, StoreError> {
+        let range = Range {
+            end: Some((key.clone() + "\0").into()),
+            start: key.into(),
+        };
+        let page = self.store.range(range, 1, Some(at)).await?;
+        Ok(page.entries.into_iter().next())
     }
 
     /// What people write of a kind's resources, for one who follows it: the range of the store's keys.

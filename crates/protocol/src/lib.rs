@@ -22,6 +22,12 @@ mod task;
 
 pub use task::{Answer, Blame, Fault, Observation, Task, TaskAnswer};
 
+/// What programs outside are told of the inventory: generated from `proto/watch.proto`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::unwrap_used)]
+pub mod watch {
+    tonic::include_proto!("wright.watch.v1");
+}
+
 /// The generated messages and service of `proto/agent.proto`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::unwrap_used)]
 pub mod wire {

@@ -12,6 +12,7 @@ use crate::{
     order::Order,
     plan::Plan,
     search,
+    sight::{Seen, View},
     table::Table,
     value::Value,
 };
@@ -35,6 +36,78 @@ impl Index {
     /// # Errors
     /// As [`Index::find`].
     pub fn find_within(&self, query: &Query, bound: u64) -> Result<Found, QueryError> {
+        self.whole().find_within(query, bound)
+    }
+
+    /// Some rows of a kind, with fields.
+    ///
+    /// # Errors
+    /// Where a field was not understood.
+    pub fn page(
+        &self,
+        kind: &str,
+        rows: &[RowNumber],
+        select: &[String],
+    ) -> Result<Vec<Row>, QueryError> {
+        self.whole().page(kind, rows, select)
+    }
+
+    /// Puts rows in order that [`Index::find`] left behind its first ones.
+    ///
+    /// # Errors
+    /// Where a field was not understood.
+    pub fn in_order(
+        &self,
+        kind: &str,
+        rows: &[RowNumber],
+        sort: &[String],
+    ) -> Result<Vec<RowNumber>, QueryError> {
+        self.whole().in_order(kind, rows, sort)
+    }
+}
+
+impl Seen<'_> {
+    /// As [`Index::find`]. What was done is not explained: its estimates are of all there is.
+    ///
+    /// # Errors
+    /// As there; and where a field is named that is seen of no resource.
+    pub fn find(&self, query: &Query) -> Result<Found, QueryError> {
+        self.view().find_within(query, BOUND)
+    }
+
+    /// As [`Index::page`]; rows that are there and not seen are left out.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn page(
+        &self,
+        kind: &str,
+        rows: &[RowNumber],
+        select: &[String],
+    ) -> Result<Vec<Row>, QueryError> {
+        self.view().page(kind, rows, select)
+    }
+
+    /// As [`Index::in_order`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn in_order(
+        &self,
+        kind: &str,
+        rows: &[RowNumber],
+        sort: &[String],
+    ) -> Result<Vec<RowNumber>, QueryError> {
+        self.view().in_order(kind, rows, sort)
+    }
+}
+
+impl View<'_> {
+    fn find_within(self, query: &Query, bound: u64) -> Result<Found, QueryError> {
+        if query.group.is_some() {
+            let who = "the index knows no groups: who asks looks them up";
+            return Err(QueryError::Wrong(who.to_owned()));
+        }
         if query.group_by.len() > MAX_DIMENSIONS {
             let most = format!("at most {MAX_DIMENSIONS} fields can be grouped by");
             return Err(QueryError::Wrong(most));
@@ -49,18 +122,14 @@ impl Index {
         }
     }
 
-    fn find_in(&self, query: &Query, kind: &str, bound: u64) -> Result<Found, QueryError> {
+    fn find_in(self, query: &Query, kind: &str, bound: u64) -> Result<Found, QueryError> {
         let table = self
             .table(kind)
             .ok_or_else(|| QueryError::NoKind(kind.to_owned()))?;
-        let filter = query
-            .filter
-            .as_deref()
-            .map(|text| Filter::compile(text, kind, self));
-        let filter = filter.transpose()?;
+        let filter = self.condition(query, kind)?;
         let (rows, steps) = self.rows(table, filter.as_ref(), query.text.as_deref(), bound)?;
         let mut found = Found {
-            revision: self.revision(),
+            revision: self.index.revision(),
             total: rows.len(),
             steps,
             ..Found::default()
@@ -73,7 +142,7 @@ impl Index {
         } else if !query.count {
             let order = self.sort_by(kind, &query.sort)?;
             let order = Order {
-                index: self,
+                view: self,
                 table,
                 by: &order,
             };
@@ -85,16 +154,16 @@ impl Index {
             let rows = order.first(rows.iter(), limit);
             found.rows = rows.into_iter().map(RowNumber).collect();
         }
-        if !query.explain {
+        if !query.explain || !self.is_whole() {
             found.steps.clear();
         }
         Ok(found)
     }
 
     /// Counts and groups over all kinds that know the fields.
-    fn find_in_all(&self, query: &Query, bound: u64) -> Result<Found, QueryError> {
+    fn find_in_all(self, query: &Query, bound: u64) -> Result<Found, QueryError> {
         let mut found = Found {
-            revision: self.revision(),
+            revision: self.index.revision(),
             ..Found::default()
         };
         let (mut groups, mut refused) = (HashMap::new(), None);
@@ -103,11 +172,7 @@ impl Index {
             let Some(table) = self.table(kind) else {
                 continue;
             };
-            let filter = query
-                .filter
-                .as_deref()
-                .map(|text| Filter::compile(text, kind, self));
-            let filter = match filter.transpose() {
+            let filter = match self.condition(query, kind) {
                 Ok(filter) => filter,
                 Err(error) => {
                     refused = Some(QueryError::from(error));
@@ -134,26 +199,45 @@ impl Index {
             _ => {}
         }
         found.groups = ordered(groups);
-        if !query.explain {
+        if !query.explain || !self.is_whole() {
             found.steps.clear();
         }
         Ok(found)
     }
 
+    /// All conditions of a query in one.
+    fn condition(self, query: &Query, kind: &str) -> Result<Option<Filter>, FilterError> {
+        let own = query.filter.as_deref();
+        let own = own.map(|text| Filter::in_view(text, kind, self));
+        query
+            .among
+            .iter()
+            .try_fold(own.transpose()?, |whole, text| {
+                let more = Filter::in_view(text, kind, self).map_err(|error| FilterError {
+                    message: format!("{} (in {text})", error.message),
+                    ..error
+                })?;
+                Ok(Some(match whole {
+                    Some(whole) => whole.and(more),
+                    None => more,
+                }))
+            })
+    }
+
     /// The rows of a table that match, and what was done to find them.
     fn rows(
-        &self,
+        self,
         table: &Table,
         filter: Option<&Filter>,
         text: Option<&str>,
         bound: u64,
     ) -> Result<(RoaringBitmap, Vec<Step>), QueryError> {
         let mut steps = Vec::new();
-        let words = text.map(|text| words(table, text, &mut steps));
+        let words = text.map(|text| words(self, table, text, &mut steps));
         let Some(filter) = filter else {
-            return Ok((words.unwrap_or_else(|| table.live.clone()), steps));
+            return Ok((words.unwrap_or_else(|| self.live(table).clone()), steps));
         };
-        let among = words.as_ref().unwrap_or(&table.live).len();
+        let among = words.as_ref().unwrap_or(self.live(table)).len();
         let plan = Plan::new(self, table, &filter.root, among);
         let cost = plan.cost();
         if cost > bound {
@@ -177,12 +261,8 @@ impl Index {
         Ok((rows, steps))
     }
 
-    /// Some rows of a kind, with fields.
-    ///
-    /// # Errors
-    /// Where a field was not understood.
-    pub fn page(
-        &self,
+    fn page(
+        self,
         kind: &str,
         rows: &[RowNumber],
         select: &[String],
@@ -194,7 +274,7 @@ impl Index {
             .iter()
             .map(|path| match compile::path(path, kind, self) {
                 Ok(expr) => Ok(Selected::Value(expr)),
-                Err(_) if table.is_map(path) => Ok(Selected::Map(path.clone())),
+                Err(_) if self.is_map(table, path) => Ok(Selected::Map(path.clone())),
                 Err(source) => Err(refused("select", path, source)),
             })
             .collect::<Result<_, _>>()?;
@@ -206,15 +286,13 @@ impl Index {
                 .map(|path| path.of(self, table, row))
                 .collect(),
         };
-        Ok(rows.iter().map(|row| read(row.0)).collect())
+        let there = |row: &u32| table.is_gone(*row) || self.sees_row(table, *row);
+        let rows = rows.iter().map(|row| row.0).filter(there);
+        Ok(rows.map(read).collect())
     }
 
-    /// Puts rows in order that [`Index::find`] left behind its first ones.
-    ///
-    /// # Errors
-    /// Where a field was not understood.
-    pub fn in_order(
-        &self,
+    fn in_order(
+        self,
         kind: &str,
         rows: &[RowNumber],
         sort: &[String],
@@ -224,7 +302,7 @@ impl Index {
             .ok_or_else(|| QueryError::NoKind(kind.to_owned()))?;
         let by = self.sort_by(kind, sort)?;
         let order = Order {
-            index: self,
+            view: self,
             table,
             by: &by,
         };
@@ -232,44 +310,8 @@ impl Index {
         Ok(rows.into_iter().map(RowNumber).collect())
     }
 
-    /// The kinds whose resources an answer depends on; none where all do.
-    ///
-    /// # Errors
-    /// Where the query is not understood.
-    pub fn kinds_of(&self, query: &Query) -> Result<Vec<String>, QueryError> {
-        let Some(kind) = &query.kind else {
-            return Ok(Vec::new());
-        };
-        let mut kinds = vec![kind.clone()];
-        if let Some(text) = &query.filter {
-            let filter = Filter::compile(text, kind, self)?;
-            kinds.extend(filter.relations().into_iter().map(str::to_owned));
-        }
-        let sort = query.sort.iter().map(|path| path.trim_start_matches('-'));
-        let paths = query
-            .select
-            .iter()
-            .chain(&query.group_by)
-            .map(String::as_str)
-            .chain(sort);
-        for path in paths {
-            // What is not understood is refused when it is asked.
-            if let Ok(expr) = compile::path(path, kind, self) {
-                expr.paths(&mut |path| {
-                    kinds.extend(path.hops.iter().map(|hop| hop.kind.clone()));
-                    if let Leaf::Referrers { kind, .. } = &path.leaf {
-                        kinds.push(kind.clone());
-                    }
-                });
-            }
-        }
-        kinds.sort_unstable();
-        kinds.dedup();
-        Ok(kinds)
-    }
-
     fn paths(
-        &self,
+        self,
         what: &'static str,
         kind: &str,
         paths: &[String],
@@ -281,7 +323,7 @@ impl Index {
         paths.iter().map(compiled).collect()
     }
 
-    fn sort_by(&self, kind: &str, sort: &[String]) -> Result<Vec<(Expr, bool)>, QueryError> {
+    fn sort_by(self, kind: &str, sort: &[String]) -> Result<Vec<(Expr, bool)>, QueryError> {
         let compiled = |path: &String| {
             let (path, descending) = match path.strip_prefix('-') {
                 Some(path) => (path, true),
@@ -313,11 +355,11 @@ enum Selected {
 }
 
 impl Selected {
-    fn of(&self, index: &Index, table: &Table, row: u32) -> Json {
+    fn of(&self, view: View<'_>, table: &Table, row: u32) -> Json {
         let value = match self {
-            Selected::Map(path) => table.assemble(row, path),
+            Selected::Map(path) => view.assemble(table, row, path),
             Selected::Value(Expr::Line(names)) => {
-                let frame = Frame::new(index, Here::Row(table, row));
+                let frame = Frame::new(view, Here::Row(table, row));
                 let names = names.iter().map_while(|name| match frame.value(name)? {
                     Value::Text(name) => Some(name),
                     _ => None,
@@ -327,11 +369,11 @@ impl Selected {
                 Some(names.join("/").into())
             }
             Selected::Value(expr) => {
-                let value = Frame::new(index, Here::Row(table, row)).value(expr);
+                let value = Frame::new(view, Here::Row(table, row)).value(expr);
                 match (value, expr) {
                     (Some(value), _) => Some(value.to_json()),
                     (None, Expr::Path(path)) if path.hops.is_empty() => match &path.leaf {
-                        Leaf::Field(field) => table.assemble(row, &field.path),
+                        Leaf::Field(field) => view.assemble(table, row, &field.path),
                         _ => None,
                     },
                     _ => None,
@@ -343,12 +385,17 @@ impl Selected {
 }
 
 /// The rows that have all words of a text.
-fn words(table: &Table, text: &str, steps: &mut Vec<Step>) -> RoaringBitmap {
+fn words(view: View<'_>, table: &Table, text: &str, steps: &mut Vec<Step>) -> RoaringBitmap {
     let lower = text.to_ascii_lowercase();
     let words: Vec<&str> = lower.split_whitespace().collect();
     let (rows, unchecked) = search::candidates(table, &words, usize::MAX);
     let estimated = rows.len();
-    let is = |row: &u32| search::rank(table, *row, &unchecked).is_some();
+    let (rows, unchecked) = match view.is_whole() {
+        true => (rows, unchecked),
+        // Where a word is may be hidden.
+        false => (rows & view.live(table), words),
+    };
+    let is = |row: &u32| search::rank(view, table, *row, &unchecked).is_some();
     let rows = if unchecked.is_empty() {
         rows
     } else {

@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 use serde_json::Value as Json;
 
 use crate::{
-    Document, Index,
+    Document,
     expr::{Affix, Arithmetic, Comparison, Expr, Field, Leaf, Path, Quantifier, Within},
+    sight::View,
     table::Table,
     value::{List, Map, Value},
 };
@@ -23,40 +24,40 @@ pub(crate) enum Here<'v> {
 /// A place in the evaluation: the document, and the element of each list around.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'v, 'f> {
-    index: &'v Index,
+    view: View<'v>,
     here: Here<'v>,
     element: Option<Value<'v>>,
     outer: Option<&'f Frame<'v, 'f>>,
 }
 
 impl<'v> Here<'v> {
-    fn field(self, field: &Field) -> Option<Value<'v>> {
+    fn field(self, field: &Field, view: View<'v>) -> Option<Value<'v>> {
         match self {
             Here::Fixed(value) => value,
-            Here::Row(table, row) => table.value(row, &field.path),
+            Here::Row(table, row) => view.value(table, row, &field.path),
             Here::Document(document) => Some(field.sort.read(json_at(document.body, &field.keys)?)),
         }
     }
 
-    fn has(self, path: &Path) -> bool {
+    fn has(self, path: &'v Path, view: View<'v>) -> bool {
         match (self, &path.leaf) {
-            (Here::Row(table, row), Leaf::Field(field)) => table.has(row, &field.path),
+            (Here::Row(table, row), Leaf::Field(field)) => view.has(table, row, &field.path),
             (Here::Document(document), Leaf::Field(field)) => {
                 json_at(document.body, &field.keys).is_some()
             }
-            (here, leaf) => here.leaf(leaf, None).is_some(),
+            (here, leaf) => here.leaf(leaf, view).is_some(),
         }
     }
 
-    fn leaf(self, leaf: &'v Leaf, index: Option<&'v Index>) -> Option<Value<'v>> {
+    fn leaf(self, leaf: &'v Leaf, view: View<'v>) -> Option<Value<'v>> {
         match (self, leaf) {
             (Here::Fixed(value), _) => value,
-            (_, Leaf::Field(field)) => self.field(field),
+            (_, Leaf::Field(field)) => self.field(field, view),
             (_, Leaf::Kind(kind)) => Some(Value::Text(kind)),
             (Here::Row(table, row), Leaf::Name) => Some(Value::Text(table.name(row))),
             (Here::Document(document), Leaf::Name) => Some(Value::Text(document.name)),
             (Here::Row(table, row), Leaf::Label(key)) => {
-                table.column(&format!("labels.{key}"))?.value(row)
+                view.value(table, row, &format!("labels.{key}"))
             }
             (Here::Document(document), Leaf::Label(key)) => {
                 Some(Value::Text(document.labels.get(key)?))
@@ -69,9 +70,9 @@ impl<'v> Here<'v> {
                     Here::Document(document) => document.name,
                     Here::Fixed(_) => return None,
                 };
-                let column = index?.table(kind).and_then(|t| Some((t, t.column(path)?)));
+                let column = view.table(kind).and_then(|t| Some((t, t.column(path)?)));
                 Some(Value::List(match column {
-                    Some((table, column)) => List::Rows(table, column.referring(name)),
+                    Some((table, column)) => view.referring(table, column, name),
                     None => List::Literal(&[]),
                 }))
             }
@@ -85,9 +86,9 @@ fn json_at<'v>(body: &'v Json, keys: &[String]) -> Option<&'v Json> {
 }
 
 impl<'v, 'f> Frame<'v, 'f> {
-    pub(crate) fn new(index: &'v Index, here: Here<'v>) -> Self {
+    pub(crate) fn new(view: View<'v>, here: Here<'v>) -> Self {
         Frame {
-            index,
+            view,
             here,
             element: None,
             outer: None,
@@ -146,7 +147,7 @@ impl<'v, 'f> Frame<'v, 'f> {
             Expr::Path(path) => self.path(path)?,
             Expr::Has(path) => Value::Bool(match self.here {
                 Here::Fixed(value) => value.is_some(),
-                _ => self.follow(path)?.has(path),
+                _ => self.follow(path)?.has(path, self.view),
             }),
             Expr::Element { up, within } => self.element(*up, within)?,
             Expr::HasElement { up, keys } => {
@@ -207,11 +208,11 @@ impl<'v, 'f> Frame<'v, 'f> {
     fn follow(&self, path: &'v Path) -> Option<Here<'v>> {
         let mut here = self.here;
         for hop in &path.hops {
-            let Value::Text(name) = here.field(&hop.field)? else {
+            let Value::Text(name) = here.field(&hop.field, self.view)? else {
                 return None;
             };
-            let table = self.index.table(&hop.kind)?;
-            here = Here::Row(table, table.row(name)?);
+            let (table, row) = self.view.resource(&hop.kind, name)?;
+            here = Here::Row(table, row);
         }
         Some(here)
     }
@@ -220,7 +221,7 @@ impl<'v, 'f> Frame<'v, 'f> {
         if let Here::Fixed(value) = self.here {
             return value;
         }
-        self.follow(path)?.leaf(&path.leaf, Some(self.index))
+        self.follow(path)?.leaf(&path.leaf, self.view)
     }
 
     fn up(&self, up: usize) -> Option<Value<'v>> {
@@ -239,13 +240,10 @@ impl<'v, 'f> Frame<'v, 'f> {
             Within::Resource { kind, path } => {
                 let (table, row) = match element {
                     Value::Row(table, row) => (table, row),
-                    Value::Text(name) => {
-                        let table = self.index.table(kind)?;
-                        (table, table.row(name)?)
-                    }
+                    Value::Text(name) => self.view.resource(kind, name)?,
                     _ => return None,
                 };
-                Frame::new(self.index, Here::Row(table, row)).path(path)
+                Frame::new(self.view, Here::Row(table, row)).path(path)
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::{
     eval::{Frame, Here},
     expr::{Comparison, Expr, Leaf, Literal, Path},
     schema::Sort,
+    sight::View,
 };
 
 /// A document as a writer or a watch has it.
@@ -67,12 +68,38 @@ impl Filter {
     /// Where it is no CEL, uses what a filter cannot do, names a field that the kind has not, or
     /// compares a field with what it cannot be.
     pub fn compile(text: &str, kind: &str, index: &Index) -> Result<Self, FilterError> {
-        let root = compile::compile(text, kind, index)?;
+        Filter::in_view(text, kind, index.whole())
+    }
+
+    /// As somebody sees the index: what he does not see of a kind at all, he cannot name.
+    pub(crate) fn in_view(text: &str, kind: &str, view: View<'_>) -> Result<Self, FilterError> {
+        let root = compile::compile(text, kind, view)?;
         Ok(Filter {
             kind: kind.to_owned(),
             text: text.to_owned(),
             root,
         })
+    }
+
+    /// As [`Filter::compile`], but a field that nothing has is missing, and no mistake.
+    pub(crate) fn lenient(text: &str, kind: &str, index: &Index) -> Result<Self, FilterError> {
+        let mut view = index.whole();
+        view.is_lenient = true;
+        Filter::in_view(text, kind, view)
+    }
+
+    /// Both.
+    pub(crate) fn and(self, other: Filter) -> Self {
+        let conjuncts = |root| match root {
+            Expr::And(many) => many,
+            one => vec![one],
+        };
+        let mut both = conjuncts(self.root);
+        both.extend(conjuncts(other.root));
+        Filter {
+            root: Expr::And(both),
+            ..self
+        }
     }
 
     /// The kind it is about.
@@ -89,7 +116,7 @@ impl Filter {
     /// in `index`; a filter without [`Filter::relations`] takes an empty one.
     pub fn matches<'v>(&'v self, document: &'v Document<'v>, index: &'v Index) -> bool {
         document.kind == self.kind
-            && Frame::new(index, Here::Document(document)).truth(&self.root) == Some(true)
+            && Frame::new(index.whole(), Here::Document(document)).truth(&self.root) == Some(true)
     }
 
     /// The other kinds whose resources it looks at: a change of one of them may change what matches.

@@ -5,11 +5,12 @@ use roaring::RoaringBitmap;
 use serde_json::Value as Json;
 
 use crate::{
-    Index, QueryError,
+    QueryError,
     column::Column,
     eval::{Frame, Here},
     expr::{Expr, Leaf, Path},
     rows::column_path,
+    sight::View,
     table::Table,
 };
 
@@ -55,7 +56,7 @@ impl Numbering {
 
 /// Counts rows by the values of paths. The counts are added to `groups`.
 pub(crate) fn count(
-    index: &Index,
+    view: View<'_>,
     table: &Table,
     rows: &RoaringBitmap,
     by: &[Expr],
@@ -63,7 +64,7 @@ pub(crate) fn count(
 ) -> Result<(), QueryError> {
     let dimensions: Vec<Dimension> = by
         .iter()
-        .map(|path| dimension(index, table, rows, path))
+        .map(|path| dimension(view, table, rows, path))
         .collect::<Result<_, _>>()?;
     let sizes: Vec<u64> = dimensions
         .iter()
@@ -118,7 +119,7 @@ pub(crate) fn count(
 }
 
 fn dimension(
-    index: &Index,
+    view: View<'_>,
     table: &Table,
     rows: &RoaringBitmap,
     by: &Expr,
@@ -127,7 +128,7 @@ fn dimension(
     let end = rows.max().map_or(0, |last| last as usize + 1);
     let mut numbers = vec![0; end];
     let value = |here: Here<'_>| {
-        let value = Frame::new(index, here).value(by);
+        let value = Frame::new(view, here).value(by);
         value.map(crate::value::Value::to_json)
     };
     if let Some(Path {
@@ -146,7 +147,8 @@ fn dimension(
         // Rows with the same value of this column are of one group: it is looked at once for each.
         Some((column, is_own)) => {
             let mut of_code = vec![u32::MAX; column.dictionary.end() as usize];
-            for row in rows {
+            let rows = view.seeing(table, rows.clone(), &column.path);
+            for row in &rows {
                 let Some(code) = column.code(row) else {
                     continue;
                 };
@@ -166,7 +168,8 @@ fn dimension(
             let ints = own.and_then(|path| table.column(&column_path(&path.leaf)?));
             let mut of_int: HashMap<i64, u32> = HashMap::new();
             for row in rows {
-                let int = ints.and_then(|column| column.ints.get(row));
+                let seen = |column: &&Column| view.sees(table, row, &column.path);
+                let int = ints.filter(seen).and_then(|column| column.ints.get(row));
                 numbers[row as usize] = match int.and_then(|int| of_int.get(&int)) {
                     Some(number) => *number,
                     None => numbering.number(value(Here::Row(table, row)))?,

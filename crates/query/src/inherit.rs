@@ -2,10 +2,11 @@
 //! references lead to.
 
 use crate::{
-    FilterError, Index,
+    FilterError,
     expr::{Expr, Literal},
     line,
     resolve::{self, Key, Wanted},
+    sight::View,
 };
 
 /// Kinds may inherit from each other in a circle, which nobody follows further than this.
@@ -14,41 +15,41 @@ const HIGHEST: usize = 16;
 /// What stands at `keys` of a resource of a kind, or is inherited there; of [`Wanted::Presence`],
 /// whether something does.
 pub(crate) fn expression(
-    index: &Index,
+    view: View<'_>,
     kind: &str,
     keys: &[Key],
     wanted: Wanted,
 ) -> Result<Expr, FilterError> {
-    if let Some(line) = line::of(index, kind, keys)? {
+    if let Some(line) = line::of(view, kind, keys)? {
         return Ok(match wanted {
             Wanted::Value => Expr::Line(line),
             // Whatever is in the main line has a place there.
             Wanted::Presence => Expr::Literal(Literal::Bool(true)),
         });
     }
-    climb(index, kind, keys, wanted, HIGHEST)
+    climb(view, kind, keys, wanted, HIGHEST)
 }
 
 fn climb(
-    index: &Index,
+    view: View<'_>,
     kind: &str,
     keys: &[Key],
     wanted: Wanted,
     left: usize,
 ) -> Result<Expr, FilterError> {
     let own = || {
-        let path = resolve::path(index, kind, keys, wanted)?;
+        let path = resolve::path(view, kind, keys, wanted)?;
         Ok(match wanted {
             Wanted::Value => Expr::Path(path),
             Wanted::Presence => Expr::Has(path),
         })
     };
-    let place = resolve::place(index, kind, keys);
+    let place = resolve::place(view, kind, keys);
     if left == 0 {
         return own();
     }
     let field = resolve::joined(place.rest);
-    let schema = index.schema(&place.kind);
+    let schema = view.schema(&place.kind);
     let inherited = schema.and_then(|schema| {
         let mut inherited = schema.inherited.iter();
         inherited.find(|inherited| inherited.path == field)
@@ -63,9 +64,9 @@ fn climb(
     });
     let parent: Vec<Key> = place.to.iter().cloned().chain(from).collect();
     let above: Vec<Key> = parent.iter().chain(place.rest).cloned().collect();
-    let above = climb(index, kind, &above, wanted, left - 1)?;
+    let above = climb(view, kind, &above, wanted, left - 1)?;
     let is_declared = schema.is_some_and(|schema| schema.sort(&field).is_some());
-    let has = |keys: &[Key]| resolve::path(index, kind, keys, Wanted::Presence).map(Expr::Has);
+    let has = |keys: &[Key]| resolve::path(view, kind, keys, Wanted::Presence).map(Expr::Has);
     Ok(match wanted {
         Wanted::Value if is_declared => Expr::Choice(Box::new([has(keys)?, own()?, above])),
         Wanted::Value => above,
@@ -81,13 +82,14 @@ fn climb(
 }
 
 /// Makes a condition of one side that may be one thing or another: of each by itself, so that the index
-/// can answer it.
+/// can answer it. Only where it is always known which of them it is: what a filter chooses by a field that
+/// is missing is unknown as a whole.
 pub(crate) fn of_each(
     side: Expr,
     make: &mut impl FnMut(Expr) -> Result<Expr, FilterError>,
 ) -> Result<Expr, FilterError> {
     let three = match side {
-        Expr::Choice(three) => three,
+        Expr::Choice(three) if matches!(three[0], Expr::Has(_)) => three,
         Expr::Line(_) => return Err(line::refused()),
         side => return make(side),
     };

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - No I/O, no clock: an index is what was put into it, in the order of the revisions.
 //! - No bodies are kept, only columns; what an answer shows of a body beyond them is read elsewhere.
+//! - What a [`Sight`] does not show is nowhere in an answer, and changes none.
 //! - What a query would cost is known before it is begun, and one over the bound is refused.
 
 mod answer;
@@ -29,6 +30,7 @@ mod resolve;
 mod rows;
 mod schema;
 mod search;
+mod sight;
 mod table;
 mod value;
 mod words;
@@ -39,3 +41,4 @@ pub use plan::Step;
 pub use query::{Found, Group, Query, QueryError, Row, RowNumber};
 pub use schema::{FieldSchema, Inherited, Schema, Sort};
 pub use search::{Hit, Rank};
+pub use sight::{Seen, Shown, Sight, Way};

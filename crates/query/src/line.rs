@@ -4,9 +4,10 @@
 //! index can answer it.
 
 use crate::{
-    FilterError, Index, Sort,
+    FilterError, Sort,
     expr::{Affix, Comparison, Expr, Leaf, Literal, Path},
     resolve::{self, Key, Wanted, error},
+    sight::View,
     table::NAME,
 };
 
@@ -18,13 +19,13 @@ const HIGHEST: usize = 16;
 /// The names that a place is made of, from the resource's own outwards, where `keys` ask for the place of
 /// a resource that is in the main line and has no field of that name.
 pub(crate) fn of(
-    index: &Index,
+    view: View<'_>,
     kind: &str,
     keys: &[Key],
 ) -> Result<Option<Vec<Expr>>, FilterError> {
-    let place = resolve::place(index, kind, keys);
+    let place = resolve::place(view, kind, keys);
     let asked = matches!(place.rest, [Key { name, .. }] if name == PLACE);
-    if !asked || !is_in_line(index, &place.kind) {
+    if !asked || !is_in_line(view, &place.kind) {
         return Ok(None);
     }
     let column = keys.last().map_or(1, |key| key.column);
@@ -36,13 +37,8 @@ pub(crate) fn of(
     let mut names = Vec::new();
     while names.len() < HIGHEST {
         let name: Vec<Key> = here.iter().cloned().chain([key(NAME)]).collect();
-        names.push(Expr::Path(resolve::path(
-            index,
-            kind,
-            &name,
-            Wanted::Value,
-        )?));
-        let Some((path, to)) = parent(index, &at) else {
+        names.push(Expr::Path(resolve::path(view, kind, &name, Wanted::Value)?));
+        let Some((path, to)) = parent(view, &at) else {
             break;
         };
         here.extend(path.split('.').map(key));
@@ -52,8 +48,8 @@ pub(crate) fn of(
 }
 
 /// The reference to what resources of a kind are a part of, and to which kind it leads.
-fn parent(index: &Index, kind: &str) -> Option<(String, String)> {
-    let schema = index.schema(kind)?;
+fn parent(view: View<'_>, kind: &str) -> Option<(String, String)> {
+    let schema = view.schema(kind)?;
     let path = schema.parent.as_ref()?;
     match schema.sort(path)? {
         Sort::Reference { kind, .. } => Some((path.clone(), kind.clone())),
@@ -61,11 +57,11 @@ fn parent(index: &Index, kind: &str) -> Option<(String, String)> {
     }
 }
 
-fn is_in_line(index: &Index, kind: &str) -> bool {
-    let leads_here = |other: &str| parent(index, other).is_some_and(|(_, to)| to == kind);
-    let schema = index.schema(kind);
+fn is_in_line(view: View<'_>, kind: &str) -> bool {
+    let leads_here = |other: &str| parent(view, other).is_some_and(|(_, to)| to == kind);
+    let schema = view.schema(kind);
     schema.is_some_and(|schema| schema.sort(PLACE).is_none())
-        && (parent(index, kind).is_some() || index.kinds().into_iter().any(leads_here))
+        && (parent(view, kind).is_some() || view.index.kinds().into_iter().any(leads_here))
 }
 
 /// Whether the place is this.

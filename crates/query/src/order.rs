@@ -3,16 +3,16 @@
 use std::cmp::Ordering;
 
 use crate::{
-    Index,
     eval::{Frame, Here},
     expr::Expr,
+    sight::View,
     table::Table,
     value::Value,
 };
 
 /// What rows are ordered by: some fields, then the name.
 pub(crate) struct Order<'a> {
-    pub(crate) index: &'a Index,
+    pub(crate) view: View<'a>,
     pub(crate) table: &'a Table,
     pub(crate) by: &'a [(Expr, bool)],
 }
@@ -24,7 +24,7 @@ const MISSING: u128 = u128::MAX;
 
 impl Order<'_> {
     fn value<'v>(&'v self, row: u32, by: &'v Expr) -> Option<Value<'v>> {
-        Frame::new(self.index, Here::Row(self.table, row)).value(by)
+        Frame::new(self.view, Here::Row(self.table, row)).value(by)
     }
 
     /// Rows without the first field come last, whichever way it is ordered.

@@ -4,9 +4,9 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Index,
     expr::{Expr, Leaf},
     rows::{self, Method, method},
+    sight::View,
     table::Table,
 };
 
@@ -41,7 +41,7 @@ struct Estimate<'a> {
 
 /// A filter on a table, planned.
 pub(crate) struct Plan<'a> {
-    index: &'a Index,
+    view: View<'a>,
     table: &'a Table,
     stages: Vec<Stage<'a>>,
 }
@@ -54,14 +54,14 @@ struct Stage<'a> {
 
 impl<'a> Plan<'a> {
     /// Plans a filter on rows of which `among` are left already.
-    pub(crate) fn new(index: &'a Index, table: &'a Table, root: &'a Expr, among: u64) -> Self {
+    pub(crate) fn new(view: View<'a>, table: &'a Table, root: &'a Expr, among: u64) -> Self {
         let conjuncts = match root {
             Expr::And(conjuncts) => conjuncts.as_slice(),
             root => std::slice::from_ref(root),
         };
         let mut waiting: Vec<Estimate<'_>> = conjuncts
             .iter()
-            .map(|expr| estimate(index, table, expr))
+            .map(|expr| estimate(view, table, expr))
             .collect();
         let all = table.live.len().max(1);
         let (mut left, mut stages) = (among, Vec::new());
@@ -93,7 +93,7 @@ impl<'a> Plan<'a> {
             });
         }
         Plan {
-            index,
+            view,
             table,
             stages,
         }
@@ -116,15 +116,15 @@ impl<'a> Plan<'a> {
             let rows = match left {
                 Some(left) if left.is_empty() => left,
                 Some(left) if stage.by_row => {
-                    rows::filtered(self.index, self.table, &left, stage.expr, true)
+                    rows::filtered(self.view, self.table, &left, stage.expr, true)
                 }
-                Some(left) => left & rows::rows_where(self.index, self.table, stage.expr, true),
-                None => rows::rows_where(self.index, self.table, stage.expr, true),
+                Some(left) => left & rows::rows_where(self.view, self.table, stage.expr, true),
+                None => rows::rows_where(self.view, self.table, stage.expr, true),
             };
             stage.step.rows = rows.len();
             left = Some(rows);
         }
-        let rows = left.unwrap_or_else(|| self.table.live.clone());
+        let rows = left.unwrap_or_else(|| self.view.live(self.table).clone());
         (rows, self.into_steps())
     }
 }
@@ -133,7 +133,7 @@ fn by_row_cost(before: Option<&Stage<'_>>, all: u64, row: u64) -> u64 {
     before.map_or(all, |stage| stage.step.estimated) * row
 }
 
-fn estimate<'a>(index: &'a Index, table: &'a Table, expr: &'a Expr) -> Estimate<'a> {
+fn estimate<'a>(view: View<'a>, table: &'a Table, expr: &'a Expr) -> Estimate<'a> {
     let all = table.live.len();
     let row = row_cost(expr);
     let (operation, cost, exact) = match method(table, expr) {
@@ -158,25 +158,25 @@ fn estimate<'a>(index: &'a Index, table: &'a Table, expr: &'a Expr) -> Estimate<
             )
         }
         Method::Beyond(path) => {
-            let target = path.hops.first().and_then(|hop| index.table(&hop.kind));
+            let target = path.hops.first().and_then(|hop| view.table(&hop.kind));
             let inner = expr.beyond_hop();
             let inner = target.map_or(0, |target| {
-                let inner = estimate(index, target, &inner);
+                let inner = estimate(view, target, &inner);
                 inner.cost + inner.rows * 100
             });
             ("relation", inner, None)
         }
         Method::Referrers { kind, path } => {
-            let column = index.table(kind).and_then(|table| table.column(path));
+            let column = view.table(kind).and_then(|table| table.column(path));
             let lists = column.map_or(0, |c| c.dictionary.len() + c.members.len()) as u64;
             ("referrers", lists * (row + 100), None)
         }
-        Method::All(many) => ("and", sum_cost(index, table, many), None),
-        Method::Any(many) => ("or", sum_cost(index, table, many), None),
-        Method::Not(one) => ("not", estimate(index, table, one).cost + all / 16, None),
+        Method::All(many) => ("and", sum_cost(view, table, many), None),
+        Method::Any(many) => ("or", sum_cost(view, table, many), None),
+        Method::Not(one) => ("not", estimate(view, table, one).cost + all / 16, None),
         Method::Each => ("each row", all * row, None),
     };
-    let rows = exact.unwrap_or_else(|| sampled(index, table, expr));
+    let rows = exact.unwrap_or_else(|| sampled(view, table, expr));
     Estimate {
         expr,
         rows,
@@ -186,14 +186,12 @@ fn estimate<'a>(index: &'a Index, table: &'a Table, expr: &'a Expr) -> Estimate<
     }
 }
 
-fn sum_cost(index: &Index, table: &Table, many: &[Expr]) -> u64 {
-    many.iter()
-        .map(|one| estimate(index, table, one).cost)
-        .sum()
+fn sum_cost(view: View<'_>, table: &Table, many: &[Expr]) -> u64 {
+    many.iter().map(|one| estimate(view, table, one).cost).sum()
 }
 
 /// About how many rows a condition is true for, from some that are spread over the table.
-fn sampled(index: &Index, table: &Table, expr: &Expr) -> u64 {
+fn sampled(view: View<'_>, table: &Table, expr: &Expr) -> u64 {
     let all = table.live.len();
     if all == 0 {
         return 0;
@@ -202,7 +200,7 @@ fn sampled(index: &Index, table: &Table, expr: &Expr) -> u64 {
     let is = |at: &u64| {
         let at = u32::try_from(at * all / sample).unwrap_or(0);
         let row = table.live.select(at);
-        row.is_some_and(|row| rows::is_so(index, table, row, expr, true))
+        row.is_some_and(|row| rows::is_so(view, table, row, expr, true))
     };
     let hits = (0..sample).filter(is).count() as u64;
     // None of the sample: less than half of one.

@@ -14,6 +14,12 @@ pub struct Query {
     /// that match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// The group whose members are meant. For those who know groups; the index knows none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Further conditions that must be true, such as those of a group.
+    #[serde(skip)]
+    pub among: Vec<String>,
     /// Words that all must be there, or begin so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,

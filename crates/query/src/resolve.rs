@@ -3,9 +3,10 @@
 use wright_model::nearest;
 
 use crate::{
-    FilterError, Index,
+    FilterError,
     expr::{Field, Hop, Leaf, Path},
     schema::Sort,
+    sight::View,
     table::NAME,
 };
 
@@ -34,7 +35,7 @@ pub(crate) fn error(column: u32, message: String, help: impl Into<String>) -> Fi
 
 /// The path that leads along `keys` from a resource of a kind.
 pub(crate) fn path(
-    index: &Index,
+    view: View<'_>,
     kind: &str,
     keys: &[Key],
     wanted: Wanted,
@@ -49,12 +50,13 @@ pub(crate) fn path(
             );
             return Err(error(1, format!("{kind} is a resource, not a value"), help));
         };
-        if let Some(leaf) = own(&kind, first, rest, index, wanted)? {
+        if let Some(leaf) = own(&kind, first, rest, view, wanted)? {
             return Ok(Path { hops, leaf });
         }
-        if let Some((length, target)) = reference(index, &kind, keys) {
+        if let Some((length, target)) = reference(view, &kind, keys) {
             let (to, after) = keys.split_at(length);
-            let sort = sort(index, &kind, &joined(to));
+            readable(view, &kind, &joined(to), first.column)?;
+            let sort = sort(view, &kind, &joined(to));
             hops.push(Hop {
                 field: field(to, sort),
                 kind: target.clone(),
@@ -62,8 +64,11 @@ pub(crate) fn path(
             (kind, keys) = (target, after);
             continue;
         }
-        known(index, &kind, keys, wanted)?;
-        let sort = sort(index, &kind, &joined(keys));
+        readable(view, &kind, &joined(keys), first.column)?;
+        if !view.is_lenient {
+            known(view, &kind, keys, wanted)?;
+        }
+        let sort = sort(view, &kind, &joined(keys));
         if sort == Sort::Hidden {
             let message = format!("{} is secret: nothing is found by it", first.name);
             return Err(error(first.column, message, ""));
@@ -83,9 +88,9 @@ pub(crate) struct Place<'k> {
 }
 
 /// Follows the references among keys.
-pub(crate) fn place<'k>(index: &Index, kind: &str, keys: &'k [Key]) -> Place<'k> {
+pub(crate) fn place<'k>(view: View<'_>, kind: &str, keys: &'k [Key]) -> Place<'k> {
     let (mut kind, mut at) = (kind.to_owned(), 0);
-    while let Some((length, target)) = reference(index, &kind, &keys[at..]) {
+    while let Some((length, target)) = reference(view, &kind, &keys[at..]) {
         (kind, at) = (target, at + length);
     }
     let (to, rest) = keys.split_at(at);
@@ -105,8 +110,8 @@ fn field(keys: &[Key], sort: Sort) -> Field {
     }
 }
 
-fn sort(index: &Index, kind: &str, path: &str) -> Sort {
-    let schema = index.schema(kind);
+fn sort(view: View<'_>, kind: &str, path: &str) -> Sort {
+    let schema = view.schema(kind);
     schema
         .and_then(|schema| schema.sort(path))
         .cloned()
@@ -118,10 +123,10 @@ fn own(
     kind: &str,
     first: &Key,
     rest: &[Key],
-    index: &Index,
+    view: View<'_>,
     wanted: Wanted,
 ) -> Result<Option<Leaf>, FilterError> {
-    let is_field = |name: &str| index.schema(kind).is_some_and(|s| s.sort(name).is_some());
+    let is_field = |name: &str| view.schema(kind).is_some_and(|s| s.sort(name).is_some());
     let leaf = match first.name.as_str() {
         NAME if rest.is_empty() => Leaf::Name,
         "kind" if rest.is_empty() && !is_field("kind") => Leaf::Kind(kind.to_owned()),
@@ -130,11 +135,16 @@ fn own(
             let help = format!("name a label: {kind}.labels.team, or \"team\" in {kind}.labels");
             return Err(error(first.column, "labels is a map".to_owned(), help));
         }
-        "labels" => Leaf::Label(joined(rest)),
+        "labels" => {
+            let label = joined(rest);
+            readable(view, kind, &format!("labels.{label}"), first.column)?;
+            Leaf::Label(label)
+        }
         name if !is_field(name) => {
-            let Some((by, path)) = index.referrers(kind, name) else {
+            let Some((by, path)) = view.index.referrers(kind, name) else {
                 return Ok(None);
             };
+            readable(view, &by, &path, first.column)?;
             if let Some(key) = rest.first() {
                 let help = format!("write {name}.exists(x, x.{} == …)", key.name);
                 return Err(error(key.column, format!("{name} is a list"), help));
@@ -147,26 +157,45 @@ fn own(
 }
 
 /// Whether the first keys are a reference that more keys follow: how many, and to what kind.
-fn reference(index: &Index, kind: &str, keys: &[Key]) -> Option<(usize, String)> {
-    let schema = index.schema(kind)?;
+fn reference(view: View<'_>, kind: &str, keys: &[Key]) -> Option<(usize, String)> {
+    let schema = view.schema(kind)?;
     (1..keys.len()).find_map(|length| match schema.sort(&joined(&keys[..length])) {
         Some(Sort::Reference { kind, .. }) => Some((length, kind.clone())),
         _ => None,
     })
 }
 
+/// Refuses a field that the asker may see of no resource of the kind, whether there is one or not.
+pub(crate) fn readable(
+    view: View<'_>,
+    kind: &str,
+    path: &str,
+    column: u32,
+) -> Result<(), FilterError> {
+    if view.may_see(kind, path) {
+        return Ok(());
+    }
+    let message = format!("{path} of {kind} is not yours to read");
+    Err(error(column, message, "see `wright whoami`"))
+}
+
 /// Refuses a field that the kind does not have, and a map where a value is wanted.
-fn known(index: &Index, kind: &str, keys: &[Key], wanted: Wanted) -> Result<(), FilterError> {
+fn known(view: View<'_>, kind: &str, keys: &[Key], wanted: Wanted) -> Result<(), FilterError> {
     let path = joined(keys);
-    let schema = index.schema(kind);
-    let table = index.table(kind);
+    let schema = view.schema(kind);
+    let table = view.table(kind);
     let declared: Vec<&str> = schema
         .iter()
         .flat_map(|schema| schema.fields.iter().map(|field| field.path.as_str()))
         .collect();
+    // On the way to the field, or inside of it; who sees all is told of others as well.
+    let near = |column: &str| {
+        let first = keys.first().map_or("", |key| key.name.as_str());
+        view.part(kind).is_none() || column.split('.').next() == Some(first)
+    };
     let columns: Vec<&str> = table
-        .iter()
-        .flat_map(|table| table.columns.iter().map(|column| column.path.as_str()))
+        .into_iter()
+        .flat_map(|table| view.columns(table, near))
         .collect();
     let inside = format!("{path}.");
     let is_field = |path: &str| declared.contains(&path) || columns.contains(&path);
@@ -183,7 +212,7 @@ fn known(index: &Index, kind: &str, keys: &[Key], wanted: Wanted) -> Result<(), 
         ));
     }
     let outer = (1..=keys.len()).any(|length| is_field(&joined(&keys[..length])));
-    let is_empty = table.is_none_or(|table| table.live.is_empty());
+    let is_empty = table.is_none_or(|table| view.live(table).is_empty());
     // What an open kind has is known by its documents only.
     let is_open = schema.is_none_or(|schema| schema.open);
     if outer || (is_empty && (is_open || declared.is_empty())) {

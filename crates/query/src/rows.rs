@@ -3,12 +3,12 @@
 use roaring::RoaringBitmap;
 
 use crate::{
-    Index,
     cells::Ints,
     column::Column,
     eval::{Frame, Here},
     expr::{Comparison, Expr, Leaf, Literal, Path},
     posting::Gathered,
+    sight::View,
     table::{NAME, Table},
     value::{List, Value},
 };
@@ -101,19 +101,19 @@ pub(crate) fn method<'a>(table: &'a Table, expr: &'a Expr) -> Method<'a> {
 }
 
 /// The rows of a table for which an expression is true, or false.
-pub(crate) fn rows_where(index: &Index, table: &Table, expr: &Expr, truth: bool) -> RoaringBitmap {
+pub(crate) fn rows_where(view: View<'_>, table: &Table, expr: &Expr, truth: bool) -> RoaringBitmap {
     match method(table, expr) {
         Method::Constant => {
-            let is = Frame::new(index, Here::Fixed(None)).truth(expr);
-            all_or_none(table, is == Some(truth))
+            let is = Frame::new(view, Here::Fixed(None)).truth(expr);
+            all_or_none(view.live(table), is == Some(truth))
         }
-        Method::Not(one) => rows_where(index, table, one, !truth),
-        Method::All(many) if truth => intersection(index, table, many, truth),
-        Method::Any(many) if !truth => intersection(index, table, many, truth),
+        Method::Not(one) => rows_where(view, table, one, !truth),
+        Method::All(many) if truth => intersection(view, table, many, truth),
+        Method::Any(many) if !truth => intersection(view, table, many, truth),
         Method::All(many) | Method::Any(many) => {
             let mut rows = RoaringBitmap::new();
             for one in many {
-                rows |= rows_where(index, table, one, truth);
+                rows |= rows_where(view, table, one, truth);
             }
             rows
         }
@@ -122,68 +122,68 @@ pub(crate) fn rows_where(index: &Index, table: &Table, expr: &Expr, truth: bool)
             texts
                 .iter()
                 .for_each(|text| column.rows_of_text(text).add_to(&mut rows));
-            rows
+            view.seeing(table, rows, &column.path)
         }
         Method::Member(column, text) if truth => {
             let mut rows = RoaringBitmap::new();
             column.members.rows_of_text(text).add_to(&mut rows);
-            rows
+            view.seeing(table, rows, &column.path)
         }
         Method::Lookup(column, _) | Method::Member(column, _) | Method::Values(column) => {
-            by_value(index, table, column, expr, truth)
+            by_value(view, table, column, expr, truth)
         }
-        Method::Beyond(path) => beyond(index, table, path, expr, truth),
-        Method::Referrers { kind, path } => referred(index, table, (kind, path), expr, truth),
-        Method::Each => filtered(index, table, &table.live, expr, truth),
+        Method::Beyond(path) => beyond(view, table, path, expr, truth),
+        Method::Referrers { kind, path } => referred(view, table, (kind, path), expr, truth),
+        Method::Each => filtered(view, table, view.live(table), expr, truth),
     }
 }
 
 /// Those of some rows for which an expression is true, or false, asked one by one.
 pub(crate) fn filtered(
-    index: &Index,
+    view: View<'_>,
     table: &Table,
     rows: &RoaringBitmap,
     expr: &Expr,
     truth: bool,
 ) -> RoaringBitmap {
-    let is = |row: &u32| is_so(index, table, *row, expr, truth);
+    let is = |row: &u32| is_so(view, table, *row, expr, truth);
     RoaringBitmap::from_sorted_iter(rows.iter().filter(is)).unwrap_or_default()
 }
 
-pub(crate) fn is_so(index: &Index, table: &Table, row: u32, expr: &Expr, truth: bool) -> bool {
-    Frame::new(index, Here::Row(table, row)).truth(expr) == Some(truth)
+pub(crate) fn is_so(view: View<'_>, table: &Table, row: u32, expr: &Expr, truth: bool) -> bool {
+    Frame::new(view, Here::Row(table, row)).truth(expr) == Some(truth)
 }
 
-fn all_or_none(table: &Table, all: bool) -> RoaringBitmap {
+fn all_or_none(live: &RoaringBitmap, all: bool) -> RoaringBitmap {
     if all {
-        table.live.clone()
+        live.clone()
     } else {
         RoaringBitmap::new()
     }
 }
 
-fn intersection(index: &Index, table: &Table, many: &[Expr], truth: bool) -> RoaringBitmap {
+fn intersection(view: View<'_>, table: &Table, many: &[Expr], truth: bool) -> RoaringBitmap {
     let mut rows: Option<RoaringBitmap> = None;
     for one in many {
-        let more = rows_where(index, table, one, truth);
+        let more = rows_where(view, table, one, truth);
         rows = Some(match rows {
             Some(rows) => rows & more,
             None => more,
         });
     }
-    rows.unwrap_or_else(|| table.live.clone())
+    rows.unwrap_or_else(|| view.live(table).clone())
 }
 
 /// The expression is about one field: each distinct value is asked once.
 fn by_value(
-    index: &Index,
+    view: View<'_>,
     table: &Table,
     column: &Column,
     expr: &Expr,
     truth: bool,
 ) -> RoaringBitmap {
     let is =
-        |value: Option<Value<'_>>| Frame::new(index, Here::Fixed(value)).truth(expr) == Some(truth);
+        |value: Option<Value<'_>>| Frame::new(view, Here::Fixed(value)).truth(expr) == Some(truth);
     let mut gathered = Gathered::new(table.end());
     for code in 0..column.dictionary.end() {
         let rows = column.dictionary.rows(code);
@@ -212,8 +212,9 @@ fn by_value(
         });
         rows |= RoaringBitmap::from_sorted_iter(found).unwrap_or_default();
     }
+    let mut rows = view.seeing(table, rows, &column.path);
     if is(None) {
-        rows |= &table.live - column.present(&table.live);
+        rows |= view.without(table, &column.path);
     }
     rows
 }
@@ -251,15 +252,15 @@ fn by_number(ints: &Ints, expr: &Expr, truth: bool) -> Option<RoaringBitmap> {
 }
 
 /// The expression is about one field of what is referred to: found there, and then who refers to it.
-fn beyond(index: &Index, table: &Table, path: &Path, expr: &Expr, truth: bool) -> RoaringBitmap {
+fn beyond(view: View<'_>, table: &Table, path: &Path, expr: &Expr, truth: bool) -> RoaringBitmap {
     let found = path
         .hops
         .first()
-        .and_then(|hop| Some((table.column(&hop.field.path)?, index.table(&hop.kind)?)));
+        .and_then(|hop| Some((table.column(&hop.field.path)?, view.table(&hop.kind)?)));
     let Some((column, target)) = found else {
         return RoaringBitmap::new();
     };
-    let targets = rows_where(index, target, &expr.beyond_hop(), truth);
+    let targets = rows_where(view, target, &expr.beyond_hop(), truth);
     let names = &column.dictionary;
     let mut gathered = Gathered::new(table.end());
     if targets.len() < u64::from(names.end()) {
@@ -278,22 +279,22 @@ fn beyond(index: &Index, table: &Table, path: &Path, expr: &Expr, truth: bool) -
             }
         }
     }
-    gathered.rows()
+    view.seeing(table, gathered.rows(), &column.path)
 }
 
 /// The expression is about the list of those that refer: each list is asked once.
 fn referred(
-    index: &Index,
+    view: View<'_>,
     table: &Table,
     (kind, path): (&str, &str),
     expr: &Expr,
     truth: bool,
 ) -> RoaringBitmap {
     let is = |list: List<'_>| {
-        Frame::new(index, Here::Fixed(Some(Value::List(list)))).truth(expr) == Some(truth)
+        Frame::new(view, Here::Fixed(Some(Value::List(list)))).truth(expr) == Some(truth)
     };
     let (mut rows, mut with) = (Gathered::new(table.end()), RoaringBitmap::new());
-    if let Some((other, column)) = index.table(kind).and_then(|t| Some((t, t.column(path)?))) {
+    if let Some((other, column)) = view.table(kind).and_then(|t| Some((t, t.column(path)?))) {
         for names in [&column.dictionary, &column.members] {
             for code in 0..names.end() {
                 let referring = names.rows(code);
@@ -303,8 +304,7 @@ fn referred(
                 let Some(row) = table.row(names.text_of(code)) else {
                     continue;
                 };
-                if with.insert(row) && is(List::Rows(other, column.referring(names.text_of(code))))
-                {
+                if with.insert(row) && is(view.referring(other, column, names.text_of(code))) {
                     rows.set(row);
                 }
             }
@@ -312,7 +312,7 @@ fn referred(
     }
     let mut rows = rows.rows();
     if is(List::Literal(&[])) {
-        rows |= &table.live - with;
+        rows |= view.live(table) - with;
     }
-    rows
+    rows & view.live(table)
 }

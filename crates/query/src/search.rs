@@ -6,7 +6,13 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Index, column::Column, posting::Gathered, table::Table, value::Value, words::has_word,
+    Index,
+    column::Column,
+    posting::Gathered,
+    sight::{Seen, View},
+    table::Table,
+    value::Value,
+    words::has_word,
 };
 
 /// The most words of a search that are looked at.
@@ -44,12 +50,25 @@ pub struct Hit {
 }
 
 impl Index {
+    /// As [`Seen::search`], of all there is.
+    pub fn search(&self, text: &str, kinds: &[&str], limit: usize) -> Vec<Hit> {
+        self.whole().search(text, kinds, limit)
+    }
+}
+
+impl Seen<'_> {
     /// The first resources, best first, that have all words of a text, or words that begin so: in
     /// their names, labels, and the texts of fields that no schema says are something else. Upper and
     /// lower case of ASCII letters are the same.
     ///
     /// Of what very many have, the first that are found are given, not those with the least names.
     pub fn search(&self, text: &str, kinds: &[&str], limit: usize) -> Vec<Hit> {
+        self.view().search(text, kinds, limit)
+    }
+}
+
+impl View<'_> {
+    fn search(self, text: &str, kinds: &[&str], limit: usize) -> Vec<Hit> {
         let text = text.trim();
         let lower = text.to_ascii_lowercase();
         let mut words: Vec<&str> = lower.split_whitespace().take(MAX_WORDS).collect();
@@ -58,11 +77,9 @@ impl Index {
         if words.is_empty() || limit == 0 {
             return Vec::new();
         }
-        let kinds = if kinds.is_empty() {
-            self.kinds()
-        } else {
-            kinds.to_vec()
-        };
+        let mut found = self.kinds();
+        found.retain(|kind| kinds.is_empty() || kinds.contains(kind));
+        let kinds = found;
         let tables: Vec<(&str, &Table)> = kinds
             .into_iter()
             .filter_map(|kind| Some((kind, self.table(kind)?)))
@@ -74,14 +91,16 @@ impl Index {
         };
         for (kind, table) in &tables {
             for name in [text, lower.as_str()] {
-                if table.row(name).is_some() {
+                if self.resource(kind, name).is_some() {
                     note(kind, name, Rank::Name);
                 }
             }
             let names = table.columns.first().map(|column| &column.dictionary);
             for names in names.into_iter() {
                 let begins = names.with_word(&lower).filter(|start| start.at == 0);
-                let taken = begins.filter(|start| names.rows(start.code).len() > 0);
+                let row = |code: u32| names.rows(code).first();
+                let taken = begins
+                    .filter(|start| row(start.code).is_some_and(|row| self.sees_row(table, row)));
                 for start in taken.take(limit) {
                     note(kind, names.text_of(start.code), Rank::Prefix);
                 }
@@ -89,7 +108,7 @@ impl Index {
         }
         let mut whole = 0;
         for (kind, table) in &tables {
-            let found = with_words(table, &words, limit);
+            let found = with_words(self, table, &words, limit);
             whole += found
                 .iter()
                 .filter(|(_, rank)| *rank == Rank::Words)
@@ -120,11 +139,15 @@ fn searched(table: &Table) -> impl Iterator<Item = &Column> {
 }
 
 /// Some rows of a table that have all words; the whole ones are looked for first.
-fn with_words(table: &Table, words: &[&str], limit: usize) -> Vec<(u32, Rank)> {
+fn with_words(view: View<'_>, table: &Table, words: &[&str], limit: usize) -> Vec<(u32, Rank)> {
     let (rows, _) = candidates(table, words, MAX_CODES);
+    let rows = match view.is_whole() {
+        true => rows,
+        false => rows & view.live(table),
+    };
     let mut found = Vec::new();
     for row in rows.iter().take(MAX_CHECKED) {
-        found.extend(rank(table, row, words).map(|rank| (row, rank)));
+        found.extend(rank(view, table, row, words).map(|rank| (row, rank)));
         if found.len() >= limit * 4 {
             break;
         }
@@ -173,12 +196,14 @@ pub(crate) fn candidates<'w>(
 }
 
 /// Whether a row has all words, and whether as a whole.
-pub(crate) fn rank(table: &Table, row: u32, words: &[&str]) -> Option<Rank> {
+pub(crate) fn rank(view: View<'_>, table: &Table, row: u32, words: &[&str]) -> Option<Rank> {
     let mut rank = Rank::Words;
     for word in words {
         let mut best = None;
         for column in searched(table) {
-            if let Some(value) = column.value(row) {
+            if let Some(value) = column.value(row)
+                && view.sees(table, row, &column.path)
+            {
                 best = best.max(in_value(value, word));
             }
             if best == Some(true) {

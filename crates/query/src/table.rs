@@ -78,11 +78,12 @@ impl Table {
 
     /// Whether a path leads to fields.
     pub(crate) fn is_map(&self, path: &str) -> bool {
-        let inside = |other: &&str| is_inside(other, path);
-        self.columns
-            .iter()
-            .map(|column| &*column.path)
-            .any(|other| inside(&other))
+        self.inside(path).next().is_some()
+    }
+
+    /// Whether a row was removed since pages were begun that still show it.
+    pub(crate) fn is_gone(&self, row: u32) -> bool {
+        self.gone.contains_key(&row)
     }
 
     pub(crate) fn row(&self, name: &str) -> Option<u32> {
@@ -199,23 +200,24 @@ impl Table {
     /// Whether a row has a field, or fields inside of it.
     pub(crate) fn has(&self, row: u32, path: &str) -> bool {
         self.value(row, path).is_some()
-            || self
-                .columns
-                .iter()
-                .any(|column| is_inside(&column.path, path) && column.value(row).is_some())
+            || self.inside(path).any(|column| column.value(row).is_some())
     }
 
-    /// A field for an answer; maps as maps.
-    pub(crate) fn assemble(&self, row: u32, path: &str) -> Option<Json> {
-        if let Some(value) = self.value(row, path) {
-            return Some(value.to_json());
-        }
+    /// The columns of the fields inside of a field.
+    pub(crate) fn inside(&self, path: &str) -> impl Iterator<Item = &Column> {
+        let is = move |column: &&Column| is_inside(&column.path, path);
+        self.columns.iter().filter(is)
+    }
+
+    /// A map of those of its fields that are shown.
+    pub(crate) fn assemble(
+        &self,
+        row: u32,
+        path: &str,
+        shown: impl Fn(&str) -> bool,
+    ) -> Option<Json> {
         let mut map = BTreeMap::new();
-        for column in self
-            .columns
-            .iter()
-            .filter(|column| is_inside(&column.path, path))
-        {
+        for column in self.inside(path).filter(|column| shown(&column.path)) {
             if let Some(value) = column.value(row) {
                 map.insert(&column.path[path.len() + 1..], value.to_json());
             }

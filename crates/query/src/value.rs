@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 
 use serde_json::Value as Json;
 
-use crate::{expr::Literal, packed::Packed, posting::Rows, table::Table};
+use crate::{
+    column::Column, expr::Literal, packed::Packed, posting::Rows, sight::View, table::Table,
+};
 
 /// A value while an expression is evaluated. What is missing, or of a type that does not go with an
 /// operation, is no value: `None` wherever one is computed, CEL's error.
@@ -31,6 +33,8 @@ pub(crate) enum List<'v> {
     Packed(Packed<'v>),
     Literal(&'v [Literal]),
     Rows(&'v Table, Rows<'v>),
+    /// Those that refer by a field, as far as that is seen.
+    Seen(View<'v>, &'v Column, &'v Table, Rows<'v>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -158,6 +162,14 @@ impl<'v> List<'v> {
             List::Packed(list) => list.len(),
             List::Literal(elements) => elements.len(),
             List::Rows(_, rows) => rows.len(),
+            List::Seen(..) => {
+                let mut length = 0;
+                self.any(|_| {
+                    length += 1;
+                    false
+                });
+                length
+            }
         }
     }
 
@@ -168,6 +180,9 @@ impl<'v> List<'v> {
             List::Packed(list) => list.elements().any(is),
             List::Literal(elements) => elements.iter().any(|element| is(element.value())),
             List::Rows(table, rows) => rows.iter().any(|row| is(Value::Row(table, row))),
+            List::Seen(view, column, table, rows) => rows
+                .iter()
+                .any(|row| view.sees(table, row, &column.path) && is(Value::Row(table, row))),
         }
     }
 

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
-use wright_query::{Document, Filter, Index, Inherited, Query, QueryError, Rank, Schema, Sort};
+use wright_query::{
+    Document, Filter, Index, Inherited, Query, QueryError, Rank, Schema, Shown, Sight, Sort,
+};
 
 fn put(index: &mut Index, kind: &str, name: &str, body: &Json) {
     let labels = BTreeMap::new();
@@ -353,7 +355,9 @@ fn a_field_that_is_inherited_is_the_documents_own_where_it_has_one() {
     assert_eq!(found("host", "!has(host.zone)"), ["neither", "nowhere"]);
     assert_eq!(found("guest", "guest.zone.contains('a')"), ["guest"]);
     // Who asks must be allowed to see where it comes from.
-    let concerned = |query: Query| index.kinds_of(&query).unwrap();
+    let mut sight = Sight::default();
+    sight.show("host", Shown::All);
+    let seen = index.seen(Some(&sight));
     let query = Query {
         kind: Some("host".to_owned()),
         ..Query::default()
@@ -364,8 +368,14 @@ fn a_field_that_is_inherited_is_the_documents_own_where_it_has_one() {
     };
     let filtered = Query {
         filter: Some("host.zone == 'a'".to_owned()),
-        ..query
+        ..query.clone()
     };
-    assert_eq!(concerned(sorted), ["host", "rack"]);
-    assert_eq!(concerned(filtered), ["host", "rack"]);
+    for query in [sorted, filtered] {
+        let refused = seen.find(&query).unwrap_err().to_string();
+        assert!(
+            refused.contains("zone of rack is not yours to read"),
+            "{refused}"
+        );
+    }
+    assert_eq!(seen.find(&query).unwrap().total, 4);
 }

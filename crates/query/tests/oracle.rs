@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use cel::{Context, Program, Value as Cel, objects::Key};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use wright_query::{Document, Filter, Index, Query, Schema, Sort};
+use wright_query::{Document, Filter, Index, Query, Schema, Seen, Shown, Sight, Sort, Way};
 
 /// JSON as CEL sees it; whole numbers are signed, as in every document that a person wrote.
 fn cel(json: &Json) -> Cel {
@@ -108,6 +108,117 @@ fn indexed(documents: &Documents) -> Index {
         ));
     });
     index
+}
+
+/// The fields of hosts and of racks.
+const FIELDS: [(&str, &[&str]); 2] = [
+    (
+        "host",
+        &[
+            "model", "cores", "load", "up", "tags", "any", "disks", "cpu.arch", "rack",
+        ],
+    ),
+    ("rack", &["room", "units"]),
+];
+
+/// Kinds whose fields are all declared.
+fn declared(documents: &Documents) -> Index {
+    let mut index = Index::default();
+    for (kind, fields) in FIELDS {
+        let sort = |field: &str| match field {
+            "rack" => Sort::reference("rack", "hosts"),
+            _ => Sort::Any,
+        };
+        index.declare(Schema::new(kind, fields.iter().map(|f| (*f, sort(f)))));
+    }
+    let labels = BTreeMap::new();
+    documents.each(|kind, name, body| {
+        assert!(index.put(
+            &Document {
+                kind,
+                name,
+                labels: &labels,
+                body
+            },
+            1
+        ));
+    });
+    index
+}
+
+/// One way to see something of hosts and racks: of those with a number below a bound, some fields.
+#[derive(Debug, Clone)]
+struct Glimpse {
+    kind: &'static str,
+    below: Option<i64>,
+    fields: Vec<&'static str>,
+    except: Vec<&'static str>,
+}
+
+impl Glimpse {
+    fn number(&self) -> &'static str {
+        match self.kind {
+            "host" => "cores",
+            _ => "units",
+        }
+    }
+
+    fn way(&self) -> Way {
+        let condition = |below: i64| vec![format!("self.{} < {below}", self.number())];
+        let owned = |fields: &[&str]| fields.iter().map(ToString::to_string).collect();
+        Way {
+            conditions: self.below.map(condition).into_iter().collect(),
+            fields: owned(&self.fields),
+            except: owned(&self.except),
+        }
+    }
+
+    fn shows(&self, kind: &str, body: &Json) -> bool {
+        let number = body.get(self.number()).and_then(Json::as_i64);
+        kind == self.kind
+            && self
+                .below
+                .is_none_or(|below| number.is_some_and(|n| n < below))
+    }
+
+    /// Whether it shows a field at the top.
+    fn shows_field(&self, field: &str) -> bool {
+        let names = |fields: &[&str]| fields.iter().any(|f| f.split('.').next() == Some(field));
+        (self.fields.is_empty() || names(&self.fields)) && !names(&self.except)
+    }
+}
+
+fn glimpses() -> impl Strategy<Value = Vec<Glimpse>> {
+    let glimpse = prop::sample::select(FIELDS.to_vec()).prop_flat_map(|(kind, fields)| {
+        let some = |most| prop::collection::vec(prop::sample::select(fields), 0..=most);
+        let below = prop::option::of(0i64..6);
+        (below, some(4), some(1)).prop_map(move |(below, fields, except)| Glimpse {
+            kind,
+            below,
+            fields,
+            except,
+        })
+    });
+    prop::collection::vec(glimpse, 0..5)
+}
+
+/// The documents without what no glimpse shows.
+fn cut(documents: &Documents, glimpses: &[Glimpse]) -> Documents {
+    let mut left = Documents(BTreeMap::from([
+        ("host", BTreeMap::new()),
+        ("rack", BTreeMap::new()),
+    ]));
+    documents.each(|kind, name, body| {
+        let by: Vec<&Glimpse> = glimpses.iter().filter(|it| it.shows(kind, body)).collect();
+        if by.is_empty() {
+            return;
+        }
+        let mut body = body.clone();
+        let fields = body.as_object_mut().unwrap();
+        fields.retain(|field, _| by.iter().any(|glimpse| glimpse.shows_field(field)));
+        left.0.get_mut(kind).unwrap().insert(name.to_owned(), body);
+    });
+    left
 }
 
 fn value() -> impl Strategy<Value = Json> {
@@ -382,6 +493,57 @@ proptest! {
         prop_assert_eq!(by(&index), by(&fresh));
         for word in ["comp", "b2", "h1", "r0"] {
             prop_assert_eq!(index.search(word, &[], 1000), fresh.search(word, &[], 1000));
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_sight_changes_no_answer(
+        documents in documents(),
+        glimpses in glimpses(),
+        texts in prop::collection::vec(expression(), 6),
+        number in 0..4,
+    ) {
+        let index = declared(&documents);
+        let mut sight = Sight::default();
+        for (kind, _) in FIELDS {
+            let ways = glimpses.iter().filter(|it| it.kind == kind).map(Glimpse::way);
+            sight.show(kind, Shown::Ways(ways.collect()));
+        }
+        let seen = index.seen(Some(&sight));
+        let cut = declared(&cut(&documents, &glimpses));
+        let whole = cut.seen(None);
+        let asked = |index: &Seen<'_>, query: &Query| -> Option<Json> {
+            let found = index.find(query).ok()?;
+            let groups: Vec<Json> = found.groups.iter().map(|group| json!([group.values, group.count])).collect();
+            let kind = query.kind.as_deref()?;
+            let select = &query.select;
+            let rows = index.page(kind, &index.in_order(kind, &found.rows, &query.sort).ok()?, select).ok()?;
+            let rows: Vec<Json> = rows.into_iter().map(|row| json!([row.name, row.values])).collect();
+            Some(json!([found.total, groups, rows]))
+        };
+        let host = |text: &String| Query {
+            kind: Some("host".to_owned()),
+            filter: Some(text.clone()),
+            ..Query::default()
+        };
+        let of = |kind: &str| Query { kind: Some(kind.to_owned()), ..Query::default() };
+        let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut queries: Vec<Query> = texts.iter().map(host).collect();
+        queries.push(host(&"!has(host.model) || host.rack.name == 'r1'".to_owned()));
+        queries.push(Query { select: named(&["cores", "rack.room"]), sort: named(&["-load", "rack.units"]), ..of("host") });
+        queries.push(Query { select: named(&["cpu"]), text: Some("comp".to_owned()), ..of("host") });
+        queries.push(Query { group_by: named(&["model", "rack.room"]), ..of("host") });
+        queries.push(Query { group_by: named(&["cores"]), ..of("host") });
+        queries.push(Query { filter: Some(format!("size(rack.hosts) < {number}")), ..of("rack") });
+        queries.push(Query { filter: Some(format!("!rack.hosts.exists(h, h.cores < {number})")), ..of("rack") });
+        for query in queries {
+            // Refused is what may be seen of no resource.
+            if let Some(answer) = asked(&seen, &query) {
+                prop_assert_eq!(Some(answer), asked(&whole, &query), "{:?}", query);
+            }
+        }
+        for word in ["comp", "b2", "h1", "r0", "x86"] {
+            prop_assert_eq!(seen.search(word, &[], 1000), whole.search(word, &[], 1000));
         }
     }
 }

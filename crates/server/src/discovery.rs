@@ -1,16 +1,20 @@
 //! The inventory in the words of other programs: pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use wright_inventory::Resource;
 use wright_model::{InstanceRecord, Traffic};
 
-/// A dynamic inventory of Ansible, as a script answers `--list`: groups by label, state, provider,
-/// rack, model, site and app, and in `_meta` the variables of every host. Group names have only
+/// A dynamic inventory of Ansible, as a script answers `--list`: the inventory's own groups, groups by
+/// label, state, provider, rack, model, site and app, and in `_meta` the variables of every host. Group names have only
 /// letters, digits and `_`.
-pub fn ansible(hosts: &[Resource], instances: &[InstanceRecord]) -> Value {
+pub fn ansible(
+    hosts: &[Resource],
+    own: &BTreeMap<String, HashSet<String>>,
+    instances: &[InstanceRecord],
+) -> Value {
     let mut groups: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut variables = Map::new();
     for host in hosts {
@@ -18,6 +22,9 @@ pub fn ansible(hosts: &[Resource], instances: &[InstanceRecord]) -> Value {
             let group = format!("{}_{}", word(group), word(value));
             groups.entry(group).or_default().insert(&host.name);
         };
+        for (group, _) in own.iter().filter(|(_, names)| names.contains(&host.name)) {
+            join("group", group);
+        }
         for (label, value) in &host.labels {
             join(&format!("label_{label}"), value);
         }

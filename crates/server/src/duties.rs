@@ -59,6 +59,7 @@ impl Duties {
             store: rooms.store.clone(),
             inventory: rooms.inventory.clone(),
             hub: rooms.feed.clone(),
+            rights: rooms.rights.clone(),
             pace: Pace::default(),
             leads: leadership.guard.clone(),
         };

@@ -12,17 +12,28 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wright_access::{
-    Act, Audit, Caller, Decision, Passwords, Policy, Quota, Sources, Target, Throttle, TokenError,
-    TokenRecord, Tokens, allows,
+    Act, Audit, Caller, Decision, Identity, Passwords, Policy, Quota, Sources, Target, Throttle,
+    TokenError, TokenRecord, Tokens, allows,
 };
-use wright_inventory::{Inventory, InventoryError, Resource};
+use wright_inventory::{
+    Inventory, InventoryError, Resource,
+    catalog::{Shown, Sight},
+};
 use wright_store::SharedStore;
 use wright_workflow::{Engine, JobError, JobId};
 
-use crate::{PAUSE, http::answer::Refusal, records::kind};
+use crate::{PAUSE, records::kind};
 
 /// The kinds that rights are made of.
-pub const SOURCES: [&str; 6] = ["role", "binding", "team", "user", "quota", kind::SITE];
+pub const SOURCES: [&str; 7] = [
+    "role",
+    "binding",
+    "team",
+    "user",
+    "quota",
+    "kind",
+    kind::SITE,
+];
 
 /// What rights are at a moment.
 #[derive(Debug, Default)]
@@ -61,18 +72,9 @@ pub struct Known {
     pub record: Arc<TokenRecord>,
 }
 
-impl Known {
-    /// Refuses whoever may not do this to all of a kind.
-    ///
-    /// # Errors
-    /// That he may not.
-    pub fn whole(&self, act: Act, kind: &str) -> Result<(), Refusal> {
-        if self.caller.may_all(act, kind) {
-            return Ok(());
-        }
-        let detail = format!("this takes the right to {act} every {kind}");
-        Err(Refusal::forbidden(detail))
-    }
+/// The path of what the owners of a resource's fields name as `field`, `field/key` or `labels:key`.
+pub fn owned_path(field: &str) -> String {
+    field.replace(['/', ':'], ".")
 }
 
 /// What a decision is about, read from where it is kept.
@@ -198,7 +200,7 @@ impl Rights {
             Some((site, team?.to_owned()))
         };
         let sites = sites.into_iter().filter_map(owned).collect();
-        let (policy, faults) = Policy::compile(sources);
+        let (policy, faults) = Policy::compile(sources, &Arc::new(self.inventory.schemas().await?));
         for fault in faults {
             tracing::warn!(%fault, "a rule grants nothing");
         }
@@ -255,6 +257,11 @@ impl Rights {
             caller: Arc::new(caller),
             record: Arc::new(record),
         }))
+    }
+
+    /// A user as he is now, with the rights that are his without a group of an identity provider.
+    pub fn as_user(&self, name: &str) -> Caller {
+        self.now().policy.caller(&Identity::user(name))
     }
 
     /// Whether a local user of this name can log in.
@@ -337,6 +344,41 @@ impl Rights {
         let labels: BTreeMap<String, String> = labels.and_then(Result::ok).unwrap_or_default();
         let body = value.get("body").cloned().unwrap_or_default();
         self.with_team(kind, name, labels, body)
+    }
+
+    /// What a caller may read of some kinds, for queries; `None`: all of all of them.
+    pub fn sight<'k>(
+        &self,
+        caller: &Caller,
+        kinds: impl Iterator<Item = &'k str>,
+    ) -> Option<Sight> {
+        let (now, mut sight) = (self.now(), Sight::default());
+        let mut whole = true;
+        for kind in kinds {
+            let shown = caller.shown(Act::Read, kind, &now.sites);
+            whole &= shown == Shown::All;
+            sight.show(kind, shown);
+        }
+        (!whole).then_some(sight)
+    }
+
+    /// A resource as a caller may read it; `None` where it does not exist for him.
+    pub fn seen(&self, caller: &Caller, mut resource: Resource) -> Option<Resource> {
+        if caller.may_all(Act::Read, &resource.kind) {
+            return Some(resource);
+        }
+        let subject = self.of_resource(resource.clone());
+        let fields = caller.fields(Act::Read, &subject.target());
+        if fields.is_none() {
+            return None;
+        }
+        fields.prune(&mut resource.body);
+        if !fields.is_all() {
+            let Resource { labels, owners, .. } = &mut resource;
+            labels.retain(|label, _| fields.cover(&format!("labels.{label}")));
+            owners.retain(|field, _| fields.cover(&owned_path(field)));
+        }
+        Some(resource)
     }
 
     /// All of a kind, by name, as far as decisions ask.

@@ -14,7 +14,7 @@ use wright_inventory::exchange::{
 use wright_model::Name;
 use wright_server::api::ImportRequest;
 
-use super::Context;
+use super::{Context, encoded, of_group};
 use crate::{
     args::{ImportArgs, InventoryCommand, Origin},
     failure::Failure,
@@ -279,6 +279,7 @@ pub async fn export(
     context: Context,
     kind: &Name,
     file: Option<&Path>,
+    group: Option<&str>,
     format: Option<Format>,
 ) -> Result<(), Failure> {
     let format = match (format, file) {
@@ -294,7 +295,8 @@ pub async fn export(
         ),
     };
     let mut failed = None;
-    let path = format!("/export/{kind}?format={}", format.as_str());
+    let group = group.map_or_else(String::new, |group| format!("&group={}", encoded(group)));
+    let path = format!("/export/{kind}?format={}{group}", format.as_str());
     let followed = context.client.follow(&path, |piece| {
         if failed.is_none() {
             failed = out.write_all(piece).err();
@@ -309,8 +311,9 @@ pub async fn export(
 
 /// In Ansible's words.
 pub async fn ansible(context: Context, command: InventoryCommand) -> Result<(), Failure> {
-    let InventoryCommand::Ansible { host, .. } = command;
-    let inventory: Value = context.client.get("/discovery/ansible").await?;
+    let InventoryCommand::Ansible { host, group, .. } = command;
+    let path = of_group("/discovery/ansible", group.as_deref());
+    let inventory: Value = context.client.get(&path).await?;
     let told = match &host {
         None => &inventory,
         Some(host) => &inventory["_meta"]["hostvars"][host],

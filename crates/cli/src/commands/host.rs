@@ -2,14 +2,15 @@
 
 use wright_server::api::{HostView, OperationAnswer};
 
-use super::Context;
+use super::{Context, of_group};
 use crate::{args::HostCommand, failure::Failure, output};
 
 /// Does it.
 pub async fn run(context: Context, command: HostCommand) -> Result<(), Failure> {
     match command {
-        HostCommand::List => {
-            let hosts: Vec<HostView> = context.client.get("/hosts").await?;
+        HostCommand::List { group } => {
+            let path = of_group("/hosts", group.as_deref());
+            let hosts: Vec<HostView> = context.client.get(&path).await?;
             output::print(context.format, &hosts, |hosts| table(hosts))
         }
         HostCommand::Show { host } => {

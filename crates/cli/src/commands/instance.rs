@@ -5,7 +5,7 @@ use std::io::Write as _;
 use wright_model::{InstanceId, Operation};
 use wright_server::api::{InstanceView, OperationAnswer};
 
-use super::{Context, confirm};
+use super::{Context, confirm, of_group};
 use crate::{args::InstanceCommand, failure::Failure, output};
 
 /// Does it.
@@ -50,10 +50,13 @@ pub async fn run(context: Context, command: InstanceCommand) -> Result<(), Failu
             let answer: OperationAnswer = context.client.delete(&path).await?;
             output::print(context.format, &answer, |answer| answer.message.clone())
         }
-        _ => {
-            let instances: Vec<InstanceView> = context.client.get("/instances").await?;
+        InstanceCommand::List { group } => {
+            let path = of_group("/instances", group.as_deref());
+            let instances: Vec<InstanceView> = context.client.get(&path).await?;
             output::print(context.format, &instances, |instances| table(instances))
         }
+        // The operations are done by now.
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use wright_server::api::{KindView, OutcomeView, Restore, TransactionAnswer};
 
 use super::{Context, confirm, encoded};
 use crate::{
-    args::{DeleteArgs, Format, RestoreArgs},
+    args::{DeleteArgs, Format, GetArgs, RestoreArgs},
     failure::Failure,
     output,
 };
@@ -18,13 +18,13 @@ use crate::{
 const PAGE: usize = 500;
 
 /// One resource, or all of a kind.
-pub async fn get(context: Context, kind: &Name, name: Option<&str>) -> Result<(), Failure> {
-    let client = &context.client;
-    if kind.as_str() == KIND && name.is_none() {
+pub async fn get(context: Context, args: GetArgs) -> Result<(), Failure> {
+    let (client, kind) = (&context.client, &args.kind);
+    if kind.as_str() == KIND && args.name.is_none() && args.is_all() {
         let kinds: Vec<KindView> = client.get("/kinds").await?;
         return output::print(context.format, &kinds, |kinds| kind_table(kinds));
     }
-    match name {
+    match &args.name {
         Some(name) => {
             let path = format!("/resources/{kind}/{}", encoded(name));
             let resource: Resource = client.get(&path).await?;
@@ -33,7 +33,10 @@ pub async fn get(context: Context, kind: &Name, name: Option<&str>) -> Result<()
             output::print(context.format, &resource, pretty)
         }
         None => {
-            let resources: Vec<Resource> = client.get(&format!("/resources/{kind}")).await?;
+            let resources: Vec<Resource> = match args.is_all() {
+                true => client.get(&format!("/resources/{kind}")).await?,
+                false => chosen(&context, &args).await?,
+            };
             let columns = match context.format {
                 Format::Table => columns(&context, kind).await,
                 _ => Vec::new(),
@@ -41,6 +44,34 @@ pub async fn get(context: Context, kind: &Name, name: Option<&str>) -> Result<()
             output::print(context.format, &resources, |resources| {
                 table(resources, &columns)
             })
+        }
+    }
+}
+
+/// Page by page, until there are as many as wanted.
+async fn chosen(context: &Context, args: &GetArgs) -> Result<Vec<Resource>, Failure> {
+    const PAGE: usize = 1000;
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let filter = args.filter.as_deref().map(|filter| ("filter", filter));
+    let group = args.group.as_deref().map(|group| ("group", group));
+    let (label, sort) = (args.labels.join(","), args.sort.join(","));
+    let both = [("label", label.as_str()), ("sort", sort.as_str())];
+    let said = both.into_iter().filter(|(_, value)| !value.is_empty());
+    let said = said.chain(filter).chain(group);
+    let said = said.map(|(key, value)| format!("&{key}={}", encoded(value)));
+    let kind = &args.kind;
+    let mut path = format!("/resources/{kind}?limit={}", PAGE.min(limit));
+    path.extend(said);
+    let mut all = Vec::new();
+    loop {
+        let (page, next) = context.client.page::<Resource>(&path).await?;
+        all.extend(page);
+        match next.filter(|_| all.len() < limit) {
+            Some(next) => path = next,
+            None => {
+                all.truncate(limit);
+                return Ok(all);
+            }
         }
     }
 }

@@ -75,15 +75,21 @@ async fn ask(data: &Path, format: Format, command: Command) -> Result<(), Failur
         Command::Package(command) => package::run(data, format, command).await,
         Command::Instance(command) => instance::run(open()?, command).await,
         Command::Events { follow, lines } => inventory::events(open()?, follow, lines).await,
-        Command::Get { kind, name } => inventory::get(open()?, &kind, name.as_deref()).await,
+        Command::Get(args) => inventory::get(open()?, args).await,
         Command::Query(args) => query::query(open()?, args).await,
         Command::Search { words, kind, limit } => {
             query::search(open()?, &words, &kind, limit).await
         }
         Command::Watch(watching) => watch::run(open()?, watching).await,
         Command::Import(import) => exchange::import(open()?, import).await,
-        Command::Export { kind, file, format } => {
-            exchange::export(open()?, &kind, file.as_deref(), format).await
+        Command::Export {
+            kind,
+            file,
+            group,
+            format,
+        } => {
+            let (file, group) = (file.as_deref(), group.as_deref());
+            exchange::export(open()?, &kind, file, group, format).await
         }
         Command::Inventory(command) => exchange::ansible(open()?, command).await,
         Command::Webhook(command) => webhook::run(open()?, command).await,
@@ -118,6 +124,14 @@ fn encoded(text: &str) -> String {
         byte => format!("%{byte:02X}"),
     };
     text.bytes().map(one).collect()
+}
+
+/// A path, of a group where one is named.
+fn of_group(path: &str, group: Option<&str>) -> String {
+    match group {
+        Some(group) => format!("{path}?group={}", encoded(group)),
+        None => path.to_owned(),
+    }
 }
 
 /// The nearest `.wright` above the working directory, else `./.wright`.

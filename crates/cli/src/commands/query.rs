@@ -7,10 +7,11 @@ use crate::{args::QueryArgs, failure::Failure, output};
 
 /// Asks, page by page until there are as many as wanted.
 pub async fn query(context: Context, args: QueryArgs) -> Result<(), Failure> {
-    let kind = (args.kind != "*").then(|| args.kind.clone());
+    let kind = args.kind.clone().filter(|kind| kind != "*");
     let query = Query {
         kind,
         filter: args.filter.clone(),
+        group: args.group.clone(),
         text: args.text.clone(),
         sort: args.sort.clone(),
         select: args.select.clone(),
@@ -18,7 +19,7 @@ pub async fn query(context: Context, args: QueryArgs) -> Result<(), Failure> {
         count: args.count,
         limit: args.limit,
         explain: args.explain,
-        cursor: None,
+        ..Query::default()
     };
     let mut answer: Answer = context.client.post("/query", &query).await?;
     let mut cursor = answer.cursor.take();

@@ -24,7 +24,8 @@ const SILENCE: Duration = Duration::from_secs(20);
 pub async fn run(context: Context, watching: WatchArgs) -> Result<(), Failure> {
     let mut follower = Follower {
         context,
-        kinds: watching.kinds,
+        kinds: watching.kinds.unwrap_or_default(),
+        group: watching.group,
         filter: watching.filter,
         position: watching.from.map(|from| from.to_string()),
         wait: FIRST_WAIT,
@@ -41,6 +42,7 @@ pub async fn run(context: Context, watching: WatchArgs) -> Result<(), Failure> {
 struct Follower {
     context: Context,
     kinds: String,
+    group: Option<String>,
     filter: String,
     /// What was told last.
     position: Option<String>,
@@ -51,9 +53,12 @@ impl Follower {
     /// Prints what one connection tells.
     async fn follow(&mut self) -> Result<(), Failure> {
         let from = self.position.as_ref().map(|from| format!("&from={from}"));
+        let group = self.group.as_deref();
+        let group = group.map(|group| format!("&group={}", encoded(group)));
         let (kinds, filter) = (encoded(&self.kinds), encoded(&self.filter));
         let path = format!(
-            "/watch?kind={kinds}&filter={filter}{}",
+            "/watch?kind={kinds}&filter={filter}{}{}",
+            group.unwrap_or_default(),
             from.unwrap_or_default()
         );
         let mut events = self.context.client.named_events(&path).await?;

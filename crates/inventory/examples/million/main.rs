@@ -223,7 +223,7 @@ async fn opened(directory: &Path) -> Result<(Inventory, Arc<Catalog>, u64)> {
             count: true,
             ..Query::default()
         };
-        match catalog.answer(all).await {
+        match catalog.answer(all, None).await {
             // A machine that does other things as well takes longer than one waits for an answer.
             Err(CatalogError::Behind { .. }) => {}
             answer => return Ok((inventory, catalog, answer?.total)),

@@ -28,7 +28,7 @@ async fn ask(what: &str, catalog: &Arc<Catalog>, mut query: impl FnMut(u64) -> Q
     for round in 0..TIMES {
         let query = query(round);
         let start = Instant::now();
-        let answer = catalog.answer(query).await?;
+        let answer = catalog.answer(query, None).await?;
         times.push(start.elapsed().as_secs_f64() * 1000.0);
         total += answer.total;
     }
@@ -91,15 +91,15 @@ pub async fn answers(catalog: &Arc<Catalog>, each: u64) -> Result {
         );
     };
     for site in 0..12 {
-        let answer = catalog.answer(hop("compute", site)).await?;
+        let answer = catalog.answer(hop("compute", site), None).await?;
         said("hop", site.to_string(), answer.total, names(answer.rows));
     }
     for hall in 0..targets("hall", each).min(12) {
-        let answer = catalog.answer(hops(&name("hall", hall))).await?;
+        let answer = catalog.answer(hops(&name("hall", hall)), None).await?;
         said("hops", hall.to_string(), answer.total, names(answer.rows));
     }
     for number in (0..each).step_by(usize::try_from(each / 8 + 1)?) {
-        let answer = catalog.answer(by_serial(number, each)).await?;
+        let answer = catalog.answer(by_serial(number, each), None).await?;
         said(
             "serial",
             number.to_string(),
@@ -107,7 +107,7 @@ pub async fn answers(catalog: &Arc<Catalog>, each: u64) -> Result {
             names(answer.rows),
         );
     }
-    let answer = catalog.answer(groups()).await?;
+    let answer = catalog.answer(groups(), None).await?;
     let group = |group: Group| {
         let values = group
             .values
@@ -169,7 +169,7 @@ pub async fn measure(catalog: &Arc<Catalog>, each: u64) -> Result {
     for round in 0..TIMES {
         let text = words[usize::try_from(round).unwrap_or(0) % words.len()].to_owned();
         let start = Instant::now();
-        catalog.search(text, Vec::new(), 20).await?;
+        catalog.search(text, Vec::new(), 20, None).await?;
         times.push(start.elapsed().as_secs_f64() * 1000.0);
     }
     report(

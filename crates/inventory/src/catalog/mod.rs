@@ -18,7 +18,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task, time};
 pub use wright_query::{
-    Document, Filter, FilterError, Group, Hit, Index, Query, QueryError, Rank, Row, Step,
+    Document, Filter, FilterError, Group, Hit, Index, Query, QueryError, Rank, Row, Shown, Sight,
+    Step,
 };
 use wright_query::{Found, Revision};
 use wright_store::{Changes, Range};
@@ -260,46 +261,37 @@ impl Catalog {
         read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The kinds whose resources an answer shows or depends on; none where all do.
-    ///
-    /// # Errors
-    /// As [`Catalog::answer`].
-    pub async fn concerned(&self, query: &Query) -> Result<Vec<String>, CatalogError> {
-        self.up_to_date().await?;
-        match &query.cursor {
-            Some(cursor) => {
-                let rest = self.pages().get(cursor).map(|rest| rest.concerned.clone());
-                rest.ok_or(CatalogError::Expired)
-            }
-            None => Ok(self.read(|index| index.kinds_of(query))?),
-        }
-    }
-
-    /// Answers a query, or gives the next page of an answer; with all that was committed before.
+    /// Answers a query, or gives the next page of an answer; with all that was committed before, as far
+    /// as it is in sight. A page is for who sees what the one saw who asked for the first.
     ///
     /// # Errors
     /// Where the query is wrong or too expensive, or its rest is no longer kept.
-    pub async fn answer(self: &Arc<Self>, query: Query) -> Result<Answer, CatalogError> {
+    pub async fn answer(
+        self: &Arc<Self>,
+        query: Query,
+        sight: Option<Arc<Sight>>,
+    ) -> Result<Answer, CatalogError> {
         self.up_to_date().await?;
         let catalog = self.clone();
         let answer = task::spawn_blocking(move || match &query.cursor {
-            Some(cursor) => catalog.next_page(cursor, query.limit),
-            None => catalog.first_page(query),
+            Some(cursor) => catalog.next_page(cursor, &query, sight),
+            None => catalog.first_page(query, sight),
         });
         answer.await.unwrap_or(Err(CatalogError::Expired))
     }
 
-    fn first_page(&self, query: Query) -> Result<Answer, CatalogError> {
+    fn first_page(&self, query: Query, sight: Option<Arc<Sight>>) -> Result<Answer, CatalogError> {
         let limit = page_of(query.limit, SOME_ROWS);
         let query = Query { limit, ..query };
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let seen = index.seen(sight.as_deref());
         let Found {
             revision,
             total,
             mut rows,
             groups,
             steps,
-        } = index.find(&query)?;
+        } = seen.find(&query)?;
         let kind = query.kind.clone().unwrap_or_default();
         let mut answer = Answer {
             revision,
@@ -312,11 +304,11 @@ impl Catalog {
             return Ok(answer);
         }
         let rest = rows.split_off(rows.len().min(limit));
-        answer.rows = index.page(&kind, &rows, &query.select)?;
+        answer.rows = seen.page(&kind, &rows, &query.select)?;
         if !rest.is_empty() {
             let rest = Rest {
-                rows: index.in_order(&kind, &rest, &query.sort)?,
-                concerned: index.kinds_of(&query)?,
+                rows: seen.in_order(&kind, &rest, &query.sort)?,
+                sight: sight.clone(),
                 kind,
                 select: query.select,
                 revision,
@@ -333,19 +325,29 @@ impl Catalog {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next_page(&self, cursor: &str, limit: usize) -> Result<Answer, CatalogError> {
+    fn next_page(
+        &self,
+        cursor: &str,
+        query: &Query,
+        sight: Option<Arc<Sight>>,
+    ) -> Result<Answer, CatalogError> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let rest = self.pages().get(cursor).cloned();
         let load = self.loads.load(std::sync::atomic::Ordering::Relaxed);
-        let Some(mut rest) = rest.filter(|rest| rest.load == load) else {
+        let same = |rest: &Rest| {
+            let kind = query.kind.as_ref();
+            rest.load == load && rest.sight == sight && kind.is_none_or(|kind| *kind == rest.kind)
+        };
+        let Some(mut rest) = rest.filter(same) else {
             return Err(CatalogError::Expired);
         };
-        let limit = page_of(limit, rest.limit);
+        let limit = page_of(query.limit, rest.limit);
+        let seen = index.seen(sight.as_deref());
         let after = rest.rows.split_off(rest.rows.len().min(limit));
         let mut answer = Answer {
             revision: rest.revision,
             total: rest.total,
-            rows: index.page(&rest.kind, &rest.rows, &rest.select)?,
+            rows: seen.page(&rest.kind, &rest.rows, &rest.select)?,
             ..Answer::default()
         };
         if !after.is_empty() {
@@ -355,7 +357,7 @@ impl Catalog {
         Ok(answer)
     }
 
-    /// The first resources of some kinds (none: of all) with the words of a text.
+    /// The first resources in sight of some kinds (none: of all) with the words of a text.
     ///
     /// # Errors
     /// Where not everything is in memory yet.
@@ -364,12 +366,13 @@ impl Catalog {
         text: String,
         kinds: Vec<String>,
         limit: usize,
+        sight: Option<Arc<Sight>>,
     ) -> Result<Vec<Hit>, CatalogError> {
         self.up_to_date().await?;
         let catalog = self.clone();
         let hits = task::spawn_blocking(move || {
             let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
-            catalog.read(|index| index.search(&text, &kinds, limit))
+            catalog.read(|index| index.seen(sight.as_deref()).search(&text, &kinds, limit))
         });
         hits.await.map_err(|_| CatalogError::Expired)
     }
@@ -380,6 +383,20 @@ fn page_of(asked: usize, else_so_many: usize) -> usize {
         else_so_many
     } else {
         asked.min(MOST_ROWS)
+    }
+}
+
+impl Inventory {
+    /// An index that knows the kinds there are, and has no resources: for filters on one at a time.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn schemas(&self) -> Result<Index, InventoryError> {
+        let mut kinds = Index::default();
+        for kind in self.all_kinds().await? {
+            kinds.declare(schema::of(&kind));
+        }
+        Ok(kinds)
     }
 }
 

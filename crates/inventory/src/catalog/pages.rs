@@ -1,10 +1,10 @@
 //! What is left of answers that are read page by page.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use uuid::Uuid;
-use wright_query::{Revision, RowNumber};
+use wright_query::{Revision, RowNumber, Sight};
 
 /// How long the rest of an answer is kept.
 const KEPT: Duration = Duration::from_secs(300);
@@ -16,8 +16,8 @@ const MOST_ROWS: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Rest {
     pub kind: String,
-    /// The kinds whose resources it depends on.
-    pub concerned: Vec<String>,
+    /// What they were found in.
+    pub sight: Option<Arc<Sight>>,
     pub rows: Vec<RowNumber>,
     pub select: Vec<String>,
     pub revision: Revision,

@@ -6,12 +6,13 @@ use std::{
     },
 };
 
+use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::{Deed, Fields, Missing, Report, Row, RowDifference, RowError, coerce};
 use crate::{
-    Action, Author, Change, Content, Inventory, Outcome, Refused, Resource, Write,
+    Action, Author, Change, Content, Inventory, Outcome, Refused, Resource, Write, Written,
     feed::changed_fields, kind::Kind,
 };
 
@@ -66,9 +67,41 @@ impl Ready {
     }
 }
 
+/// Does the writes of an import, all of a call in one commit: the inventory itself, or who holds them
+/// against more than their kinds first.
+#[async_trait]
+pub trait Commit: Send + Sync {
+    /// Writes, or says what that would do.
+    ///
+    /// # Errors
+    /// Why nothing was written.
+    async fn commit(
+        &self,
+        writes: &[Write],
+        author: &Author,
+        dry: bool,
+    ) -> Result<Written, Refused>;
+}
+
+#[async_trait]
+impl Commit for Inventory {
+    async fn commit(
+        &self,
+        writes: &[Write],
+        author: &Author,
+        dry: bool,
+    ) -> Result<Written, Refused> {
+        match dry {
+            true => self.preview(writes, author).await,
+            false => self.write(writes, author).await,
+        }
+    }
+}
+
 /// An import on its way.
 struct Import<'a> {
     inventory: &'a Inventory,
+    through: &'a dyn Commit,
     author: &'a Author,
     dry: bool,
     /// Whether something of it was there already: then it is looked for before it is written.
@@ -87,10 +120,25 @@ impl Inventory {
         author: &Author,
         dry: bool,
     ) -> Result<Report, Refused> {
+        self.import_through(self, rows, author, dry).await
+    }
+
+    /// As [`Inventory::import`], where somebody else does the writes.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn import_through(
+        &self,
+        through: &dyn Commit,
+        rows: Vec<Row>,
+        author: &Author,
+        dry: bool,
+    ) -> Result<Report, Refused> {
         let mut report = Report::default();
         let mut ready = self.ready(rows, &mut report).await?;
         let import = Import {
             inventory: self,
+            through,
             author,
             dry,
             meets: AtomicBool::new(dry),
@@ -206,11 +254,7 @@ impl Import<'_> {
             };
             let writes = batch.iter().zip(&there);
             let writes: Vec<Write> = writes.map(|(row, it)| row.write(it.is_some())).collect();
-            let written = match self.dry {
-                true => self.inventory.preview(&writes, self.author).await,
-                false => self.inventory.write(&writes, self.author).await,
-            };
-            match written {
+            match self.through.commit(&writes, self.author, self.dry).await {
                 Ok(written) => {
                     let rows = batch.iter().zip(there).zip(written.outcomes);
                     rows.for_each(|((row, before), outcome)| {

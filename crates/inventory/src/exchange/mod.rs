@@ -13,6 +13,7 @@ mod report;
 mod row;
 mod write;
 
+pub use import::Commit;
 pub use read::{Format, read};
 pub use report::{Deed, Missing, Report, RowDifference, RowError};
 pub use row::{Fields, LineError, Row};

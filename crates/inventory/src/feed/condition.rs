@@ -1,7 +1,7 @@
 use wright_query::{Document, Index};
 
 use super::{Equality, Filter};
-use crate::{Inventory, InventoryError, Resource, catalog::schema};
+use crate::{Inventory, InventoryError, Resource};
 
 /// A filter in CEL on the resources of one kind, by what each of them is itself: what it refers to may
 /// change without it, and its watcher would not be told.
@@ -47,10 +47,7 @@ impl Inventory {
     /// # Errors
     /// What is wrong with it, or that the store failed.
     pub async fn condition(&self, kind: &str, text: &str) -> Result<Condition, ConditionError> {
-        let mut kinds = Index::default();
-        for kind in self.all_kinds().await? {
-            kinds.declare(schema::of(&kind));
-        }
+        let kinds = self.schemas().await?;
         let filter = wright_query::Filter::compile(text, kind, &kinds)?;
         let relations = filter.relations();
         if !relations.is_empty() {

@@ -9,8 +9,8 @@ macro_rules! shipped {
 }
 
 /// The kinds that ship with the platform.
-const FILES: [(&str, &str); 27] = shipped! {
-    "address" "app" "binding" "cable" "cluster" "contract" "device" "host" "identity-provider"
+const FILES: [(&str, &str); 28] = shipped! {
+    "address" "app" "binding" "cable" "cluster" "contract" "device" "group" "host" "identity-provider"
     "instance" "interface" "kind" "model" "network" "package" "prefix" "quota" "rack" "role" "room" "service" "site"
     "supplier" "team" "user" "vm" "webhook"
 };

@@ -2,6 +2,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use wright_store::{Entry, Guard, Revision, StoreError};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     plan::{Meaning, Plan, claim_key},
 };
 use crate::{
-    Inventory,
+    GROUP, Inventory,
     keys::{key, own_key},
     kind::Kind,
     record::Record,
@@ -83,10 +84,21 @@ impl Batch {
             drafts,
             seen: Vec::new(),
         };
+        inventory.check_groups(batch.groups()).await?;
         cascade::follow(inventory, &mut batch, &pen).await?;
         batch.look_at_platform(inventory).await?;
         batch.look_at_claims(inventory).await?;
         Ok(batch)
+    }
+
+    /// The groups among what is written, and what they are to be.
+    fn groups(&self) -> Vec<(String, Map<String, Value>)> {
+        let groups = self
+            .drafts
+            .iter()
+            .filter(|draft| draft.kind.name() == GROUP);
+        let body = |draft: &Draft| Some((draft.name.clone(), draft.after.as_ref()?.body.clone()));
+        groups.filter_map(body).collect()
     }
 
     /// While a kind is pending, which claims of its resources are theirs: some have made none yet.

@@ -157,6 +157,9 @@ pub enum Refused {
     /// Writes that cannot be in one transaction.
     #[error("{0}")]
     Together(String),
+    /// Who writes may not.
+    #[error("{0}")]
+    NotAllowed(String),
     /// Others were quicker every time.
     #[error("others wrote the same resources all the time; try again")]
     Busy,

@@ -7,7 +7,7 @@ use crate::{
     FilterError,
     expr::{Comparison, Expr, Leaf, Literal, Path},
     inherit, line,
-    resolve::error,
+    resolve::{self, error},
     schema::{self, Sort},
 };
 
@@ -19,6 +19,13 @@ impl Compiler<'_> {
             && matches!(keys.as_slice(), [key] if key.name == "labels")
             && let Node::Literal(LiteralValue::String(key)) = &value.expr
         {
+            let at_key = self.column(value.id);
+            resolve::readable(
+                self.view,
+                self.kind,
+                &format!("labels.{}", key.inner()),
+                at_key,
+            )?;
             let leaf = Leaf::Label(key.inner().to_owned());
             return Ok(Expr::Has(Path {
                 hops: Vec::new(),

@@ -11,12 +11,13 @@ use cel::{
 use regex::RegexBuilder;
 
 use crate::{
-    FilterError, Index,
+    FilterError,
     eval::calculate,
     expr::{Affix, Arithmetic, Comparison, Expr, Leaf, Literal, Network, Path, Quantifier},
     inherit, line,
     resolve::{Key, Wanted, error},
     schema::{self, Sort},
+    sight::View,
     value::Value,
 };
 
@@ -29,7 +30,7 @@ const MAX_PATTERN: usize = 1 << 20;
 const FUNCTIONS: &str = "size, startsWith, endsWith, contains, matches, exists, all, exists_one, \
                          has, timestamp, duration, cidr(…).containsIP";
 
-pub(crate) fn compile(text: &str, kind: &str, index: &Index) -> Result<Expr, FilterError> {
+pub(crate) fn compile(text: &str, kind: &str, view: View<'_>) -> Result<Expr, FilterError> {
     if text.len() > MAX_TEXT {
         let message = format!(
             "a filter has at most {MAX_TEXT} bytes, this one {}",
@@ -45,7 +46,7 @@ pub(crate) fn compile(text: &str, kind: &str, index: &Index) -> Result<Expr, Fil
         error(column.max(1), message.to_owned(), "")
     })?;
     let mut compiler = Compiler {
-        index,
+        view,
         kind,
         source,
         elements: Vec::new(),
@@ -56,7 +57,7 @@ pub(crate) fn compile(text: &str, kind: &str, index: &Index) -> Result<Expr, Fil
 }
 
 /// A field by its path alone, as it is sorted by, selected or grouped by: `rack.room.name`, `labels.team`.
-pub(crate) fn path(path: &str, kind: &str, index: &Index) -> Result<Expr, FilterError> {
+pub(crate) fn path(path: &str, kind: &str, view: View<'_>) -> Result<Expr, FilterError> {
     let mut column = 1;
     let keys: Vec<Key> = path
         .split('.')
@@ -69,7 +70,7 @@ pub(crate) fn path(path: &str, kind: &str, index: &Index) -> Result<Expr, Filter
             key
         })
         .collect();
-    inherit::expression(index, kind, &keys, Wanted::Value)
+    inherit::expression(view, kind, &keys, Wanted::Value)
 }
 
 /// What the elements of a list are, by the name they have in a quantifier.
@@ -80,7 +81,7 @@ struct Element {
 }
 
 struct Compiler<'a> {
-    index: &'a Index,
+    view: View<'a>,
     kind: &'a str,
     source: SourceInfo,
     elements: Vec<Element>,

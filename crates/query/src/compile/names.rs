@@ -81,7 +81,7 @@ impl Compiler<'_> {
         } else {
             Wanted::Value
         };
-        inherit::expression(self.index, self.kind, &keys, wanted)
+        inherit::expression(self.view, self.kind, &keys, wanted)
     }
 
     /// Where the leftmost name of a chain stands.
@@ -135,7 +135,7 @@ impl Compiler<'_> {
         let within = match (&element.kind, keys) {
             (_, []) => Within::Itself,
             (Some(kind), keys) => {
-                let path = resolve::path(self.index, kind, keys, Wanted::Value)?;
+                let path = resolve::path(self.view, kind, keys, Wanted::Value)?;
                 if test {
                     let message = "has() of a field of another resource is not possible in a list";
                     let column = keys.first().map_or(1, |key| key.column);

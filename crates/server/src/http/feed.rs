@@ -1,6 +1,6 @@
 //! Watching resources: server-sent events (WHATWG HTML, 9.2).
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 
 use axum::{
     Extension,
@@ -12,16 +12,17 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
-use wright_access::Act;
+use wright_access::{Act, Caller};
 use wright_inventory::{
-    Inventory,
+    Inventory, Resource,
     feed::{
-        ConditionError, FeedError, Filter, News, Position, PositionError, Subscription, Watcher,
+        ConditionError, Equality, FeedError, Filter, News, Position, PositionError, Subscription,
+        Watcher,
     },
 };
 
-use super::{Shared, answer::Refusal};
-use crate::rights::Known;
+use super::{Rooms, Shared, answer::Refusal};
+use crate::rights::{Known, Rights};
 
 /// What `EventSource` sends when it comes back: the id of the last event that it was given.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -52,6 +53,7 @@ pub struct Wanted {
     kind: String,
     #[serde(default)]
     filter: String,
+    group: Option<String>,
     from: Option<String>,
 }
 
@@ -64,12 +66,15 @@ pub struct Wanted {
 #[utoipa::path(get, path = "/watch", params(
     ("kind" = Option<String>, Query, description = "Kinds, with commas between; all where there is none."),
     ("filter" = Option<String>, Query, description = "CEL over the resource's own fields, such as `host.state == \"lost\"`; of one kind. Events say then what entered, changed and left."),
+    ("group" = Option<String>, Query, description = "Members of this group, as it is now defined: events say what entered, changed and left it."),
     ("from" = Option<String>, Query, description = "Watch what comes after this revision or position; from now on where there is none."),
     ("Last-Event-ID" = Option<String>, Header, description = "The same; it goes before `from`."),
 ), responses(
     (status = 200, description = "Server-sent events.", content_type = "text/event-stream"),
     (status = 400, description = "No position, or one that has not happened; or no filter.", body = serde_json::Value),
+    (status = 404, description = "No such group.", body = serde_json::Value),
     (status = 410, description = "What comes next is no longer kept.", body = serde_json::Value),
+    (status = 422, description = "The group is of another kind.", body = serde_json::Value),
 ))]
 pub async fn watch(
     State(rooms): Shared,
@@ -78,24 +83,139 @@ pub async fn watch(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let kinds = wanted.kind.split(',').map(str::trim);
-    let kinds: Vec<&str> = kinds.filter(|kind| !kind.is_empty()).collect();
-    if let Some(kind) = kinds.first().filter(|_| !wanted.filter.is_empty()) {
-        // What enters and leaves tells of the fields that are asked for.
-        known.whole(Act::Read, kind)?;
-    }
-    let filter = condition(&rooms.inventory, &kinds, &wanted.filter).await?;
-    let subscription = Subscription {
-        kinds: kinds.into_iter().map(str::to_owned).collect(),
-        filter,
+    let wish = Wish {
+        kinds: kinds
+            .filter(|kind| !kind.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        filter: wanted.filter,
+        group: wanted.group,
         from: from(&headers, wanted.from.as_deref())?,
     };
-    let watcher = rooms.feed.watch(subscription).await?;
+    let watcher = subscribe(&rooms, &known, wish).await?;
     let mut response = Response::new(Body::from_stream(frames(watcher)));
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("text/event-stream");
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
+}
+
+/// What somebody wishes to be told.
+#[derive(Debug, Default)]
+pub struct Wish {
+    /// Of these kinds; none: of all.
+    pub kinds: Vec<String>,
+    /// CEL on resources of one kind; empty: of all of them.
+    pub filter: String,
+    /// Members of a group.
+    pub group: Option<String>,
+    /// After this; from now on where there is none.
+    pub from: Option<Position>,
+}
+
+/// Begins a watch of what a caller may read. What he may not of a change is still in it.
+///
+/// # Errors
+/// What is wrong with the wish, or that what comes next is no longer kept.
+pub async fn subscribe(rooms: &Rooms, known: &Known, wish: Wish) -> Result<Watcher, Refusal> {
+    let Wish {
+        mut kinds,
+        filter,
+        group,
+        from,
+    } = wish;
+    let mut text = filter;
+    if let Some(name) = group {
+        let first = kinds.first().map(String::as_str);
+        let group = rooms.group(known, &name, first).await?;
+        text = match text.as_str() {
+            "" => group.condition(),
+            // Each ends its line: it may end with a comment.
+            filter => format!("({filter}\n) && ({}\n)", group.condition()),
+        };
+        if kinds.is_empty() {
+            kinds.push(group.kind);
+        }
+    }
+    let named: Vec<&str> = kinds.iter().map(String::as_str).collect();
+    let filter = condition(&rooms.inventory, &named, &text).await?;
+    // What enters and leaves tells of the fields that are asked for.
+    let filter = filter.map(|filter| AsRead::by(&rooms.rights, &known.caller, &named, filter));
+    let subscription = Subscription {
+        filter,
+        from,
+        kinds: kinds.into(),
+    };
+    Ok(rooms.feed.watch(subscription).await?)
+}
+
+/// A filter on what somebody may read of each resource: the rest is not there for him.
+pub struct AsRead {
+    filter: Arc<dyn Filter>,
+    rights: Arc<Rights>,
+    reader: Reader,
+}
+
+/// Who reads.
+enum Reader {
+    /// A caller, with the rights that he had when he called.
+    Caller(Arc<Caller>),
+    /// A user, with those that he has.
+    User(String),
+}
+
+impl fmt::Debug for AsRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match &self.reader {
+            Reader::Caller(caller) => caller.name(),
+            Reader::User(name) => name,
+        };
+        write!(f, "{:?} as {name} reads", self.filter)
+    }
+}
+
+impl AsRead {
+    fn by(
+        rights: &Arc<Rights>,
+        caller: &Arc<Caller>,
+        kinds: &[&str],
+        filter: Arc<dyn Filter>,
+    ) -> Arc<dyn Filter> {
+        if kinds.iter().all(|kind| caller.may_all(Act::Read, kind)) {
+            return filter;
+        }
+        Arc::new(AsRead {
+            filter,
+            rights: rights.clone(),
+            reader: Reader::Caller(caller.clone()),
+        })
+    }
+
+    /// As a user may read whenever it is asked.
+    pub fn by_user(rights: &Arc<Rights>, user: &str, filter: Arc<dyn Filter>) -> Arc<dyn Filter> {
+        Arc::new(AsRead {
+            filter,
+            rights: rights.clone(),
+            reader: Reader::User(user.to_owned()),
+        })
+    }
+}
+
+impl Filter for AsRead {
+    fn matches(&self, resource: &Resource) -> bool {
+        let resource = resource.clone();
+        let seen = match &self.reader {
+            Reader::Caller(caller) => self.rights.seen(caller, resource),
+            Reader::User(name) => self.rights.seen(&self.rights.as_user(name), resource),
+        };
+        seen.is_some_and(|resource| self.filter.matches(&resource))
+    }
+
+    // Of what he sees, all fields have the values that they have.
+    fn equalities(&self) -> &[Equality] {
+        self.filter.equalities()
+    }
 }
 
 /// The filter on one kind that a text is.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
 };
 use jiff::Timestamp;
 use wright_fleet::AgentView;
@@ -12,10 +12,11 @@ use wright_inventory::{Event, InventoryError, Put};
 use wright_model::{Host, HostState, Name};
 use wright_store::{Guard, MAX_OPERATIONS};
 
-use super::{Rooms, Shared, answer::Refusal, auth::Actor};
+use super::{Rooms, Shared, answer::Refusal, auth::Actor, groups::OfGroup};
 use crate::{
     api::{HostView, HostsAdded, NewHost, NewHosts, OperationAnswer},
     records::{self, kind},
+    rights::Known,
 };
 
 fn view(agent: Option<&AgentView>, host: Host, instances: usize) -> HostView {
@@ -29,8 +30,12 @@ fn view(agent: Option<&AgentView>, host: Host, instances: usize) -> HostView {
 }
 
 /// All hosts.
-#[utoipa::path(get, path = "/hosts", responses((status = 200, description = "The hosts.", body = serde_json::Value)))]
-pub async fn list(State(rooms): Shared) -> Result<Json<Vec<HostView>>, Refusal> {
+#[utoipa::path(get, path = "/hosts", params(("group" = Option<String>, Query, description = "Only members of this group.")), responses((status = 200, description = "The hosts.", body = serde_json::Value), (status = 404, description = "No such group.", body = serde_json::Value), (status = 422, description = "The group is of another kind.", body = serde_json::Value)))]
+pub async fn list(
+    State(rooms): Shared,
+    Extension(known): Extension<Known>,
+    Query(OfGroup { group }): Query<OfGroup>,
+) -> Result<Json<Vec<HostView>>, Refusal> {
     let mut counts: BTreeMap<Name, usize> = BTreeMap::new();
     for record in records::instances(&rooms.inventory)
         .await
@@ -38,9 +43,13 @@ pub async fn list(State(rooms): Shared) -> Result<Json<Vec<HostView>>, Refusal> 
     {
         *counts.entry(record.spec.host).or_default() += 1;
     }
-    let hosts = records::hosts(&rooms.inventory)
+    let mut hosts = records::hosts(&rooms.inventory)
         .await
         .map_err(Refusal::internal)?;
+    if let Some(group) = group {
+        let members = rooms.members(&known, &group, Some(kind::HOST)).await?;
+        hosts.retain(|host| members.names.contains(host.name.as_str()));
+    }
     let agents = agents(&rooms);
     let view = |host: Host| {
         let count = counts.get(&host.name).copied().unwrap_or(0);

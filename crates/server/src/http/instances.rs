@@ -17,10 +17,11 @@ use wright_inventory::Event;
 use wright_model::{InstanceId, InstanceRecord, Name, Operation};
 use wright_protocol::{Blame, Fault, Task};
 
-use super::{Rooms, Shared, answer::Refusal, auth::Actor};
+use super::{Rooms, Shared, answer::Refusal, auth::Actor, groups::OfGroup};
 use crate::{
     api::{InstanceView, OperationAnswer},
     records,
+    rights::Known,
 };
 
 /// How long an operation that a person asks for may take.
@@ -41,12 +42,21 @@ fn from_fault(fault: Fault) -> Refusal {
 }
 
 /// All instances.
-#[utoipa::path(get, path = "/instances", responses((status = 200, description = "The instances.", body = serde_json::Value)))]
-pub async fn list(State(rooms): Shared) -> Result<Json<Vec<InstanceView>>, Refusal> {
+#[utoipa::path(get, path = "/instances", params(("group" = Option<String>, Query, description = "Only members of this group, or what is on its hosts.")), responses((status = 200, description = "The instances.", body = serde_json::Value), (status = 404, description = "No such group.", body = serde_json::Value), (status = 422, description = "The group is of another kind.", body = serde_json::Value)))]
+pub async fn list(
+    State(rooms): Shared,
+    Extension(known): Extension<Known>,
+    Query(OfGroup { group }): Query<OfGroup>,
+) -> Result<Json<Vec<InstanceView>>, Refusal> {
     let statuses = rooms.fleet.statuses();
-    let records = records::instances(&rooms.inventory)
+    let mut records = records::instances(&rooms.inventory)
         .await
         .map_err(Refusal::internal)?;
+    if let Some(group) = group {
+        let members = rooms.members(&known, &group, None).await?;
+        members.of_instances(&group)?;
+        records.retain(|record| members.have(record));
+    }
     let view = |record: InstanceRecord| InstanceView {
         status: statuses.get(&record.spec.id).cloned(),
         record,

@@ -9,6 +9,8 @@ mod document;
 mod exchange;
 pub mod feed;
 pub mod gates;
+mod groups;
+mod grpc;
 mod hosts;
 mod instances;
 mod inventory;
@@ -37,7 +39,11 @@ use serde::Serialize;
 use utoipa::OpenApi;
 use wright_access::{Act, Decision, allows};
 use wright_fleet::Fleet;
-use wright_inventory::{Inventory, catalog::Catalog, feed::Hub};
+use wright_inventory::{
+    Inventory,
+    catalog::{Catalog, Index, Sight},
+    feed::Hub,
+};
 use wright_model::HostState;
 use wright_provision::Provider;
 use wright_store::SharedStore;
@@ -89,6 +95,18 @@ pub struct Rooms {
     pub provider: Option<Arc<dyn Provider>>,
 }
 
+impl Rooms {
+    /// What a caller may read of everything in memory; `None`: all of it.
+    pub fn sight(&self, known: &Known) -> Option<Arc<Sight>> {
+        let caller = &known.caller;
+        let sight = |index: &Index| self.rights.sight(caller, index.kinds().into_iter());
+        match caller.reads_everything() {
+            true => None,
+            false => self.catalog.read(sight).map(Arc::new),
+        }
+    }
+}
+
 type Shared = State<Arc<Rooms>>;
 
 #[derive(OpenApi)]
@@ -116,6 +134,7 @@ struct Document;
 
 /// The whole API.
 pub fn router(rooms: Arc<Rooms>) -> Router {
+    let watch = grpc::service(rooms.clone());
     let api = Router::new()
         .route("/login", post(login::login))
         .route("/login/oidc", post(oidc::begin))
@@ -203,6 +222,7 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
         .layer(middleware::from_fn_with_state(rooms.clone(), gates::pass))
         .with_state(rooms);
     Router::new()
+        .route_service(grpc::PATH, watch)
         .route(
             "/api/openapi.json",
             get(async || Json(&*document::DOCUMENT)),

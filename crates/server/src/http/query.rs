@@ -5,7 +5,6 @@ use axum::{
     extract::{Query as Parameters, State},
 };
 use serde::Deserialize;
-use wright_access::Act;
 use wright_inventory::catalog::{Answer, CatalogError, Hit, Query, QueryError};
 use wright_model::Diagnostic;
 
@@ -50,11 +49,12 @@ impl From<CatalogError> for Refusal {
 ///
 /// The filter is CEL over the fields of one kind: `host.model == "compute" && host.rack.room.name ==
 /// "b2" && size(host.instances) < 4`. Answers of many rows have a `cursor`: sent back alone, it gives
-/// the next page, of the same revision.
-#[utoipa::path(post, path = "/query", request_body(content = serde_json::Value, description = "`kind`, `filter` (CEL), `text` (words), `sort` (`-` before a field: downwards), `select`, `group-by` (up to four fields), `count`, `limit`, `explain`; or `cursor`."), responses(
+/// the next page, of the same revision. What the caller may not read is as if it were not there; he is
+/// not told what was done (`steps`) where that is not all.
+#[utoipa::path(post, path = "/query", request_body(content = serde_json::Value, description = "`kind`, `filter` (CEL), `group`, `text` (words), `sort` (`-` before a field: downwards), `select`, `group-by` (up to four fields), `count`, `limit`, `explain`; or `cursor`."), responses(
     (status = 200, description = "revision, total, rows (name, revision, values), groups (values, count), steps, cursor", body = serde_json::Value),
     (status = 400, description = "The body is no JSON.", body = serde_json::Value),
-    (status = 404, description = "No such kind.", body = serde_json::Value),
+    (status = 404, description = "No such kind or group.", body = serde_json::Value),
     (status = 410, description = "The rest of the answer is no longer kept.", body = serde_json::Value),
     (status = 415, description = "The body is not said to be JSON.", body = serde_json::Value),
     (status = 422, description = "The query was not understood, or is too expensive.", body = serde_json::Value),
@@ -65,32 +65,7 @@ pub async fn query(
     Extension(known): Extension<Known>,
     Json(query): Json<Query>,
 ) -> Result<Json<Answer>, Refusal> {
-    // Before anything is said of the kind: an error would tell of its fields.
-    if let Some(kind) = &query.kind {
-        may_read(&known, kind)?;
-    }
-    let concerned = rooms.catalog.concerned(&query).await?;
-    concerned
-        .iter()
-        .try_for_each(|kind| may_read(&known, kind))?;
-    if concerned.is_empty() && !known.caller.reads_everything() {
-        let detail =
-            "what is asked of all kinds is answered to those who may read everything: say a kind";
-        return Err(Refusal::forbidden(detail));
-    }
-    Ok(Json(rooms.catalog.answer(query).await?))
-}
-
-/// A filter, an order or a count tells of all resources that it looks at, and of all their fields.
-fn may_read(known: &Known, kind: &str) -> Result<(), Refusal> {
-    if known.caller.may_all(Act::Read, kind) {
-        return Ok(());
-    }
-    let detail = format!(
-        "a query that looks at {kind} is answered to those who may read all of it; \
-         what you may read is listed by GET /resources/{kind}"
-    );
-    Err(Refusal::forbidden(detail))
+    Ok(Json(rooms.ask(&known, query).await?))
 }
 
 /// What to search.
@@ -110,7 +85,7 @@ fn twenty() -> usize {
 
 /// The first resources, best first, that have all words, or words that begin so.
 ///
-/// Searched are the kinds of which the caller may read everything.
+/// Searched is what the caller may read.
 #[utoipa::path(get, path = "/search", params(
     ("q" = String, Query, description = "Words, or their beginnings; those of a name go first."),
     ("kind" = Option<String>, Query, description = "Kinds, with commas between; all where there is none."),
@@ -132,17 +107,9 @@ pub async fn search(
         .filter(|k| !k.is_empty())
         .collect();
     rooms.catalog.up_to_date().await?;
-    let mut kinds: Vec<String> = rooms.catalog.read(|index| {
-        let kinds = index.kinds().into_iter();
-        kinds
-            .filter(|kind| asked.is_empty() || asked.contains(kind))
-            .map(str::to_owned)
-            .collect()
-    });
-    kinds.retain(|kind| known.caller.may_all(Act::Read, kind));
-    if kinds.is_empty() {
-        return Ok(Json(Vec::new()));
-    }
+    let sight = rooms.sight(&known);
+    let kinds = asked.into_iter().map(str::to_owned).collect();
     let limit = wanted.limit.min(MOST_HITS);
-    Ok(Json(rooms.catalog.search(wanted.q, kinds, limit).await?))
+    let hits = rooms.catalog.search(wanted.q, kinds, limit, sight).await?;
+    Ok(Json(hits))
 }

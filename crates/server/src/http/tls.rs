@@ -24,7 +24,7 @@ const HEADERS: Duration = Duration::from_secs(60);
 /// How long requests that run may take to end after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// TLS with this identity; clients show tokens, not certificates.
+/// TLS with this identity; clients show tokens, not certificates. HTTP/2 is for gRPC, and whoever likes it.
 ///
 /// # Errors
 /// Where the certificate or key cannot be read.
@@ -39,7 +39,7 @@ pub fn config(
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 

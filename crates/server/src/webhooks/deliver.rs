@@ -1,11 +1,14 @@
 //! The way of one webhook's letters.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::time::{self, Instant};
-use wright_inventory::feed::{FeedError, Hub, News, Position, Subscription};
+use wright_inventory::feed::{FeedError, Hub, News, Position, Subscription, Told};
 use wright_store::{Guard, StoreError};
 
 use super::{Courier, DeadLetter, Failing, Hook, Letter, Pace, Post, Records};
+use crate::{http::gates::Eyes, rights::Rights};
 
 /// How far a webhook that nothing concerns may come without that being noted, commits: so far less
 /// than is kept that it can go on from there.
@@ -23,6 +26,7 @@ pub(super) enum Stopped {
 /// Delivers one webhook's letters.
 pub(super) struct Delivery {
     pub hub: Hub,
+    pub rights: Arc<Rights>,
     pub records: Records,
     pub leads: Guard,
     pub pace: Pace,
@@ -71,9 +75,11 @@ impl Delivery {
             };
             match news {
                 Some(News::Change(told)) => {
-                    let letter = Letter::of(&self.hook.name, &told);
                     let after = told.change.position;
-                    let buried = self.settle(letter, *position, after).await?;
+                    let buried = match self.letter(&told) {
+                        Some(letter) => self.settle(letter, *position, after).await?,
+                        None => false,
+                    };
                     if noted == *position {
                         due = Instant::now() + self.pace.unnoted;
                     }
@@ -93,6 +99,17 @@ impl Delivery {
                 }
             }
         }
+    }
+
+    /// What is posted of a change; nothing where its reader sees nothing of it.
+    fn letter(&self, told: &Told) -> Option<Letter> {
+        let name = &self.hook.name;
+        let Some(user) = &self.hook.user else {
+            return Some(Letter::of(name, told));
+        };
+        let change = serde_json::from_slice(&told.json()).ok()?;
+        let seen = Eyes::of_user(&self.rights, user).change(change)?;
+        Some(Letter::seen(name, told, &seen))
     }
 
     async fn note(&self, position: Position) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use wright_inventory::feed::{FeedError, Position, Told};
 
 /// What a secret begins with that is written in base64.
@@ -69,10 +70,25 @@ pub struct Letter {
 impl Letter {
     /// Of a change.
     pub fn of(webhook: &str, told: &Told) -> Self {
-        let (change, what) = (&told.change, told.what.as_str());
-        let after = change.content().after.as_ref();
+        let after = told.change.content().after.as_ref();
         let at = after.map_or_else(Timestamp::now, |after| after.updated_at);
         let data = String::from_utf8_lossy(&told.json()).into_owned();
+        Letter::with(webhook, told, told.what.as_str(), at, &data)
+    }
+
+    /// Of what somebody sees of a change.
+    pub fn seen(webhook: &str, told: &Told, seen: &Value) -> Self {
+        let at = seen.pointer("/after/updated_at").and_then(Value::as_str);
+        let at = at
+            .and_then(|at| at.parse().ok())
+            .unwrap_or_else(Timestamp::now);
+        let what = seen.get("what").and_then(Value::as_str);
+        let what = what.unwrap_or(told.what.as_str());
+        Letter::with(webhook, told, what, at, &seen.to_string())
+    }
+
+    fn with(webhook: &str, told: &Told, what: &str, at: Timestamp, data: &str) -> Self {
+        let change = &told.change;
         Letter {
             id: format!("{webhook}.{}", change.position),
             about: format!("{}/{} {what}", change.kind, change.name),

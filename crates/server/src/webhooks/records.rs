@@ -25,6 +25,8 @@ pub struct Hook {
     pub kinds: Vec<String>,
     /// What of them, CEL; of one kind.
     pub filter: String,
+    /// Who may read what is posted; none: everything is.
+    pub user: Option<String>,
     /// What it is signed with; without one, it is not.
     pub secret: Option<Secret>,
     /// Certificates that its receiver's is proven by, beside those of the machine: PEM.
@@ -46,6 +48,8 @@ struct Body {
     kinds: Vec<String>,
     #[serde(default)]
     filter: String,
+    #[serde(default)]
+    user: Option<String>,
     #[serde(default)]
     secret: Option<String>,
     #[serde(default)]
@@ -75,6 +79,7 @@ impl Hook {
             url: body.url,
             kinds: body.kinds,
             filter: body.filter,
+            user: body.user,
             secret: secret.map_err(|error| error.to_string())?,
             ca: body.ca,
             active: body.active,

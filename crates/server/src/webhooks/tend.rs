@@ -16,7 +16,11 @@ use super::{
 };
 use crate::{
     PAUSE,
-    http::{answer::Refusal, feed::condition},
+    http::{
+        answer::Refusal,
+        feed::{AsRead, condition},
+    },
+    rights::Rights,
 };
 
 /// Delivers the webhooks of an installation.
@@ -25,6 +29,8 @@ pub struct Webhooks {
     pub store: SharedStore,
     /// The same, as resources.
     pub inventory: Arc<Inventory>,
+    /// Who may read what.
+    pub rights: Arc<Rights>,
     /// What they are told of.
     pub hub: Hub,
     /// How long things may take.
@@ -124,8 +130,13 @@ impl Webhooks {
                 return tracing::warn!(webhook = name, error, "cannot be delivered");
             }
         };
+        let filter = match (&hook.user, filter) {
+            (Some(user), Some(filter)) => Some(AsRead::by_user(&self.rights, user, filter)),
+            (_, filter) => filter,
+        };
         let delivery = Delivery {
             hub: self.hub.clone(),
+            rights: self.rights.clone(),
             records: Records::new(self.store.clone()),
             leads: self.leads.clone(),
             pace: self.pace,

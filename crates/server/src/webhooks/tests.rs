@@ -17,8 +17,10 @@ use wright_inventory::{
     feed::{Hub, Position, Settings},
 };
 use wright_store::{Guard, Operation, SharedStore};
+use wright_workflow::{Engine, Verbs};
 
 use super::{Courier, Hook, Pace, Records, Secret, Webhooks};
+use crate::rights::Rights;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,6 +71,7 @@ struct Bed {
     _directory: TempDir,
     store: SharedStore,
     inventory: Arc<Inventory>,
+    rights: Arc<Rights>,
     hub: Hub,
     listener: Listener,
     url: String,
@@ -91,8 +94,14 @@ impl Bed {
         store.commit(Vec::new(), leader).await.unwrap();
         let listener = Listener::default();
         let (address, serving) = serve(&listener, "127.0.0.1:0").await;
+        let inventory = Arc::new(Inventory::new(store.clone()));
+        let engine = Engine::new(store.clone(), Verbs::new(), Default::default());
+        let rights = Rights::open(&store, inventory.clone(), engine)
+            .await
+            .unwrap();
         Bed {
-            inventory: Arc::new(Inventory::new(store.clone())),
+            inventory,
+            rights: Arc::new(rights),
             _directory: directory,
             store,
             hub,
@@ -121,6 +130,7 @@ impl Bed {
             store: self.store.clone(),
             inventory: self.inventory.clone(),
             hub: self.hub.clone(),
+            rights: self.rights.clone(),
             pace: Pace {
                 timeout: Duration::from_millis(500),
                 first: Duration::from_millis(5),
@@ -249,6 +259,43 @@ async fn a_filter_says_which_changes_are_posted() {
             .collect()
     };
     assert_eq!(types, ["rack.entered", "rack.left"]);
+    leader.abort();
+}
+
+#[tokio::test]
+async fn what_its_user_may_not_read_is_not_posted() {
+    let bed = Bed::new().await;
+    let put = async |kind: &str, name: &str, body: Value| {
+        bed.inventory.put_as(kind, name, &body).await.unwrap();
+    };
+    let rules = json!([{ "kinds": ["host"], "acts": ["read"], "except": ["cost"] }]);
+    put("role", "some", json!({ "rules": rules })).await;
+    put("user", "ada", json!({})).await;
+    let binding = json!({ "role": "some", "users": ["ada"], "team": "web" });
+    put("binding", "ada", binding).await;
+    bed.rights.reload().await.unwrap();
+    let filter = "!has(host.cost) && host.state != 'gone'";
+    bed.hook(json!({ "user": "ada", "filter": filter })).await;
+    let leader = bed.lead();
+    for (name, team) in [("h1", "data"), ("h2", "web"), ("h1", "web"), ("h2", "data")] {
+        put(
+            "host",
+            name,
+            json!({ "team": team, "cost": "much", "state": "new" }),
+        )
+        .await;
+    }
+    bed.heard(|heard| heard.taken.len() == 3).await;
+    assert_eq!(bed.taken(), ["h2", "h1", "h2"]);
+    {
+        let heard = bed.listener.borrow();
+        let types: Vec<&Value> = heard.taken.iter().map(|(_, body)| &body["type"]).collect();
+        assert_eq!(types, ["host.entered", "host.entered", "host.left"]);
+        assert!(
+            !format!("{:?}", heard.letters).contains("much"),
+            "{heard:?}"
+        );
+    }
     leader.abort();
 }
 

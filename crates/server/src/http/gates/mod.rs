@@ -12,6 +12,7 @@ pub mod tests;
 
 pub use note::Deed;
 pub use pass::{Peer, pass, require};
+pub use reveal::Eyes;
 pub use table::TABLE;
 
 use wright_access::Act;

@@ -16,7 +16,7 @@ use super::{Answer, Shape, pass::Asked, stream};
 use crate::{
     http::answer::Refusal,
     records::kind,
-    rights::{Known, Rights, Subject},
+    rights::{Known, Rights, Subject, owned_path},
 };
 
 /// The largest answer that is looked through, bytes.
@@ -34,7 +34,7 @@ pub(super) enum Seen {
 }
 
 /// Whose eyes an answer is for.
-pub(super) struct Eyes {
+pub struct Eyes {
     rights: Arc<Rights>,
     caller: Arc<Caller>,
     /// What the path names.
@@ -53,10 +53,9 @@ pub(super) async fn reveal(
         return response;
     }
     let eyes = Eyes {
-        rights: rights.clone(),
-        caller: known.caller.clone(),
         kind: asked.param("kind").to_owned(),
         name: asked.param("name").to_owned(),
+        ..Eyes::of(rights, known)
     };
     let shown = match asked.endpoint.answer {
         Answer::Open => return response,
@@ -67,6 +66,40 @@ pub(super) async fn reveal(
 }
 
 impl Eyes {
+    /// A caller's.
+    pub fn of(rights: &Arc<Rights>, known: &Known) -> Self {
+        Eyes {
+            rights: rights.clone(),
+            caller: known.caller.clone(),
+            kind: String::new(),
+            name: String::new(),
+        }
+    }
+
+    /// Those of a user as he is now.
+    pub fn of_user(rights: &Arc<Rights>, user: &str) -> Self {
+        Eyes {
+            rights: rights.clone(),
+            caller: Arc::new(rights.as_user(user)),
+            kind: String::new(),
+            name: String::new(),
+        }
+    }
+
+    /// What they see of a change of a resource; `None`: nothing.
+    pub fn change(&self, mut change: Value) -> Option<Value> {
+        if self.caller.reads_everything() {
+            return Some(change);
+        }
+        let text = |key: &str| {
+            let found = change.get(key).and_then(Value::as_str);
+            found.unwrap_or_default().to_owned()
+        };
+        let (kind, name) = (text("kind"), text("name"));
+        let seen = self.show_change(&kind, &name, &mut change);
+        (seen > Seen::Nothing).then_some(change)
+    }
+
     async fn show_all(&self, answer: Answer, response: Response) -> Result<Response, Refusal> {
         let (mut parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, MAX_ANSWER).await;
@@ -236,9 +269,9 @@ impl Eyes {
             if let Some(Value::Object(labels)) = state.get_mut("labels") {
                 labels.retain(|label, _| fields.cover(&format!("labels.{label}")));
             }
-            // Who owns a field tells that it is there: `field`, `field/key` or `labels:key`.
+            // Who owns a field tells that it is there.
             if let Some(Value::Object(owners)) = state.get_mut("owners") {
-                owners.retain(|field, _| fields.cover(&field.replace(['/', ':'], ".")));
+                owners.retain(|field, _| fields.cover(&owned_path(field)));
             }
         }
         seen

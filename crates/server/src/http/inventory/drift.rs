@@ -97,12 +97,14 @@ pub async fn drift(
 
 /// The names of resources that drift.
 async fn drifting(rooms: &Rooms, kind: &Kind, all: bool) -> Result<Vec<String>, CatalogError> {
-    let answer = rooms.catalog.answer(catalog::Query {
+    let query = catalog::Query {
         kind: Some(kind.name().to_owned()),
         filter: (!all).then(|| format!("size(self.{DRIFT}) > 0")),
         limit: MOST,
         ..catalog::Query::default()
-    });
+    };
+    // What of each is shown is decided below.
+    let answer = rooms.catalog.answer(query, None);
     Ok(answer.await?.rows.into_iter().map(|row| row.name).collect())
 }
 

@@ -3,6 +3,7 @@
 mod drift;
 mod happened;
 mod kinds;
+mod list;
 mod quota;
 mod refused;
 mod rights;
@@ -21,29 +22,13 @@ use serde::Deserialize;
 use wright_inventory::{InventoryError, Moment, Refused, Resource};
 use wright_model::Name;
 
-pub use self::{drift::*, happened::*, kinds::*, write::*};
+pub use self::{drift::*, happened::*, kinds::*, list::*, rights::write_held, write::*};
 use super::{Rooms, Shared, answer::Refusal};
 
 impl From<InventoryError> for Refusal {
     fn from(error: InventoryError) -> Self {
         Refusal::internal(error)
     }
-}
-
-/// All resources of a kind.
-#[utoipa::path(get, path = "/resources/{kind}", params(("kind" = String, Path)), responses((status = 200, description = "The resources.", body = serde_json::Value), (status = 404, description = "No such kind.", body = serde_json::Value)))]
-pub async fn list(
-    State(rooms): Shared,
-    Path(kind): Path<Name>,
-) -> Result<Json<Vec<Resource>>, Refusal> {
-    let all = rooms
-        .inventory
-        .resources(kind.as_str(), None, 0, None)
-        .await?;
-    if all.resources.is_empty() {
-        known(&rooms, &kind).await?;
-    }
-    Ok(Json(all.resources))
 }
 
 /// Refuses a kind that there is not, and names the nearest.

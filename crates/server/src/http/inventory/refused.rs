@@ -40,6 +40,7 @@ impl From<Refused> for Refusal {
             Refused::InUse { .. } => problem(409, "in-use", "in use"),
             Refused::TooMany { .. } => problem(413, "too-many", "too many in one transaction"),
             Refused::Together(_) => problem(400, "together", "not in one transaction"),
+            Refused::NotAllowed(_) => problem(403, "forbidden", "not allowed"),
             Refused::Busy => problem(503, "busy", "others were quicker"),
             Refused::Inventory(error) => Refusal::internal(error),
         }

@@ -1,17 +1,40 @@
 //! Whether the caller may write what he would write: decided on what each resource is and on what it
 //! would be, before anything is written.
 
+use serde_json::Value;
 use wright_access::{Act, Decision, allows};
-use wright_inventory::{Action, Author, Change, Outcome, Refused, Resource, Write, Written};
+use wright_inventory::{
+    Action, Author, Change, InventoryError, Outcome, Refused, Resource, Write, Written,
+};
+use wright_store::StoreError;
 
 use super::{quota, refused::discreet};
 use crate::{
     http::{Rooms, answer::Refusal, gates},
     rights::Known,
+    webhooks::KIND as WEBHOOK,
 };
 
 /// How often a write is decided on anew because somebody else wrote between.
 const ATTEMPTS: usize = 100;
+
+/// Why nothing was written.
+enum Stopped {
+    Refused(Refused),
+    Gate(Refusal),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Stopped::Gate(refusal)
+    }
+}
+
+impl From<InventoryError> for Stopped {
+    fn from(error: InventoryError) -> Self {
+        Stopped::Gate(error.into())
+    }
+}
 
 /// Writes, where the caller may.
 pub(super) async fn write(
@@ -21,10 +44,46 @@ pub(super) async fn write(
     author: &Author,
     dry: bool,
 ) -> Result<Written, Refusal> {
+    let written = attempt(rooms, known, writes, author, dry).await;
+    written.map_err(|stopped| match stopped {
+        Stopped::Refused(refused) => refused.into(),
+        Stopped::Gate(refusal) => refusal,
+    })
+}
+
+/// The same for who is told of it as of any other write.
+pub async fn write_held(
+    rooms: &Rooms,
+    known: &Known,
+    writes: Vec<Write>,
+    author: &Author,
+    dry: bool,
+) -> Result<Written, Refused> {
+    let written = attempt(rooms, known, writes, author, dry).await;
+    written.map_err(|stopped| match stopped {
+        Stopped::Refused(refused) => refused,
+        Stopped::Gate(Refusal(problem)) if problem.status < 500 => {
+            Refused::NotAllowed(problem.detail)
+        }
+        Stopped::Gate(Refusal(problem)) => {
+            Refused::Inventory(StoreError::Engine(problem.detail).into())
+        }
+    })
+}
+
+async fn attempt(
+    rooms: &Rooms,
+    known: &Known,
+    writes: Vec<Write>,
+    author: &Author,
+    dry: bool,
+) -> Result<Written, Stopped> {
     let inventory = &rooms.inventory;
-    let refusal = |refused| match known.caller.reads_everything() {
-        true => Refusal::from(refused),
-        false => Refusal::from(discreet(refused)),
+    let refusal = |refused| {
+        Stopped::Refused(match known.caller.reads_everything() {
+            true => refused,
+            false => discreet(refused),
+        })
     };
     let may_all = |kind: &str| known.caller.may_all(Act::Write, kind);
     let quotas = quota::concerning(rooms, &writes);
@@ -32,7 +91,10 @@ pub(super) async fn write(
         true => None,
         false => Some(rooms.rights.turn_to_count().await),
     };
-    let simple = |write: &Write| may_all(&write.kind) && write.change != Change::Delete;
+    let tells = |kind: &str| kind == WEBHOOK && !known.caller.reads_everything();
+    let simple = |write: &Write| {
+        may_all(&write.kind) && !tells(&write.kind) && write.change != Change::Delete
+    };
     if quotas.is_empty() && writes.iter().all(simple) {
         let done = match dry {
             true => inventory.preview(&writes, author).await,
@@ -68,6 +130,9 @@ pub(super) async fn write(
             if !may_all(&outcome.resource.kind) {
                 decide(rooms, known, outcome).await?;
             }
+            if tells(&outcome.resource.kind) {
+                own_rights(known, outcome)?;
+            }
         }
         quota::check(rooms, &quotas, &told).await?;
         if dry {
@@ -79,6 +144,22 @@ pub(super) async fn write(
         }
     }
     Err(refusal(Refused::Busy))
+}
+
+/// Whether a webhook tells its writer no more than he may read: it has his rights, and he says so.
+fn own_rights(known: &Known, outcome: &Outcome) -> Result<(), Refusal> {
+    let user = outcome.resource.body.get("user").and_then(Value::as_str);
+    let is_gone = outcome.action == Action::Deleted;
+    if is_gone || (user.is_some() && user == known.caller.user()) {
+        return Ok(());
+    }
+    let detail = match known.caller.user() {
+        Some(user) => format!(
+            "who may not read everything has a webhook with his own rights: write `user: {user}`"
+        ),
+        None => "a webhook without a user takes the right to read everything".to_owned(),
+    };
+    Err(Refusal::forbidden(detail))
 }
 
 /// Whether the caller may do this to one resource: all fields that differ are his to write, of what it

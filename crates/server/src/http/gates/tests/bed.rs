@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{Router, body::Body};
@@ -41,7 +42,9 @@ impl Bed {
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let local = "127.0.0.1:0".parse().unwrap();
-        let settings = Settings::new(directory.path(), local, local);
+        let mut settings = Settings::new(directory.path(), local, local);
+        // Hosts that are only written down are not given up.
+        settings.dead_after = Duration::from_secs(86_400);
         let server = start(&settings).await.unwrap();
         let rooms = server.rooms.clone();
         Bed {

@@ -2,6 +2,10 @@
 
 pub mod bed;
 mod endpoints;
+mod found;
+mod groups;
+mod grpc;
 mod people;
+mod planted;
 mod queries;
 mod unseen;

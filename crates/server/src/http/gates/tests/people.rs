@@ -198,3 +198,27 @@ async fn writes_and_refused_ones_are_audited_with_who_what_and_why() {
     assert_eq!(listed.as_array().unwrap().len(), 1);
     bed.stop().await;
 }
+
+#[tokio::test]
+async fn a_webhook_of_who_may_not_read_everything_has_his_rights() {
+    let bed = Bed::start().await;
+    let rules = json!([{ "kinds": ["webhook"], "acts": ["read", "administer"] }]);
+    let ada = bed.holder("ada", rules, None).await;
+    bed.put("user", "grace", json!({})).await;
+    let hook =
+        |user: Value| json!({ "body": { "url": "https://hooks.example.org/", "user": user } });
+    let put = async |token: &str, name: &str, user: Value| {
+        let path = format!("/resources/webhook/{name}");
+        bed.ask(token, "PUT", &path, hook(user)).await.status
+    };
+    assert_eq!(put(&ada, "mine", Value::Null).await, 403);
+    assert_eq!(put(&ada, "mine", json!("grace")).await, 403);
+    assert_eq!(put(&ada, "mine", json!("ada")).await, 201);
+    let admin = bed.token(&["administrator"]).await;
+    assert_eq!(put(&admin, "all", Value::Null).await, 201);
+    // Another address would be told what the administrator's is.
+    let patch = json!({ "body": { "url": "https://elsewhere.example.org/" } });
+    let path = "/resources/webhook/all";
+    assert_eq!(bed.ask(&ada, "PATCH", path, patch).await.status, 403);
+    bed.stop().await;
+}

@@ -1,6 +1,6 @@
 //! Queries and search, as callers see them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::bed::Bed;
 
@@ -64,27 +64,81 @@ async fn a_wrong_filter_is_refused_with_its_column_and_what_was_meant() {
 }
 
 #[tokio::test]
-async fn a_query_is_answered_to_those_who_may_read_all_that_it_looks_at() {
+async fn a_query_is_answered_with_what_its_asker_may_read() {
     let bed = facilities().await;
-    let rules = json!([{ "kinds": ["rack"], "acts": ["read"] }]);
-    let racks = bed.holder("ada", rules, None).await;
-    let own = json!({ "kind": "rack", "filter": "rack.units > 40" });
-    assert_eq!(bed.ask(&racks, "POST", "/query", own).await.status, 200);
+    let rules = json!([{ "kinds": ["rack"], "acts": ["read"], "filter": "self.units > 40" }]);
+    let large = bed.holder("ada", rules, None).await;
+    let ask = async |token: &str, query: Value| bed.ask(token, "POST", "/query", query).await;
+    let all = ask(&large, json!({ "kind": "rack", "select": ["label"] }))
+        .await
+        .json();
+    assert_eq!(all["total"], 2, "{all}");
+    assert_eq!(all["rows"][1]["values"], json!(["Rack r3"]));
+    let others = json!({ "kind": "rack", "filter": "rack.name == 'r2'", "count": true });
+    assert_eq!(ask(&large, others).await.json()["total"], 0);
+    let groups = ask(&large, json!({ "kind": "rack", "group-by": ["units"] }))
+        .await
+        .json();
+    assert_eq!(groups["groups"], json!([{ "values": [42], "count": 2 }]));
+    // Rooms are not his: nothing is found through them, and they are not there.
     for beyond in [
-        json!({ "kind": "rack", "filter": "rack.room.name == 'b2'" }),
+        json!({ "kind": "rack", "filter": "rack.room.site == 'berlin'" }),
         json!({ "kind": "rack", "select": ["room.site"] }),
         json!({ "kind": "rack", "sort": ["-room.site"] }),
-        json!({ "kind": "room" }),
-        json!({ "group-by": ["status"] }),
     ] {
-        let answer = bed.ask(&racks, "POST", "/query", beyond).await;
-        assert_eq!(answer.status, 403, "{answer:?}");
+        let answer = ask(&large, beyond).await;
+        assert_eq!(answer.status, 422, "{answer:?}");
+        assert!(
+            answer.text.contains("site of room is not yours to read"),
+            "{answer:?}"
+        );
     }
-    assert_eq!(bed.get(&racks, "/search?q=b2").await.json(), json!([]));
+    assert_eq!(
+        ask(&large, json!({ "kind": "room" })).await.json()["total"],
+        0
+    );
+    assert_eq!(bed.get(&large, "/search?q=b2").await.json(), json!([]));
+    let hits = bed.get(&large, "/search?q=rack").await.json();
+    assert_eq!(hits.as_array().unwrap().len(), 2, "{hits}");
 
-    let rules = json!([{ "kinds": ["rack"], "acts": ["read"], "fields": ["units"] }]);
+    let rules = json!([
+        { "kinds": ["rack"], "acts": ["read"], "fields": ["units"] },
+        { "kinds": ["room"], "acts": ["read"] },
+    ]);
     let units = bed.holder("grace", rules, None).await;
-    let own = json!({ "kind": "rack", "filter": "rack.units > 40" });
-    assert_eq!(bed.ask(&units, "POST", "/query", own).await.status, 403);
+    let found = ask(
+        &units,
+        json!({ "kind": "rack", "filter": "rack.units > 40" }),
+    )
+    .await
+    .json();
+    assert_eq!(found["total"], 2, "{found}");
+    // How many racks a room has would tell in which each is.
+    let counted = json!({ "kind": "room", "filter": "size(room.racks) > 0" });
+    assert_eq!(ask(&units, counted).await.status, 422);
+    let hidden = json!({ "kind": "rack", "filter": "rack.label == 'Rack r1'" });
+    assert_eq!(ask(&units, hidden).await.status, 422);
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_is_for_who_sees_what_the_first_was_made_of() {
+    let bed = facilities().await;
+    let rules = json!([{ "kinds": ["rack"], "acts": ["read"], "filter": "self.units > 40" }]);
+    let large = bed.holder("ada", rules, None).await;
+    let everybody = bed.token(&["administrator"]).await;
+    let first = json!({ "kind": "rack", "limit": 1 });
+    let page = bed
+        .ask(&large, "POST", "/query", first.clone())
+        .await
+        .json();
+    let next = json!({ "cursor": page["cursor"] });
+    let answer = bed.ask(&everybody, "POST", "/query", next.clone()).await;
+    assert_eq!(answer.status, 410, "{answer:?}");
+    let page = bed.ask(&large, "POST", "/query", next.clone()).await.json();
+    assert_eq!(page["rows"][0]["name"], "r3", "{page}");
+    let page = bed.ask(&everybody, "POST", "/query", first).await.json();
+    let next = json!({ "cursor": page["cursor"] });
+    assert_eq!(bed.ask(&large, "POST", "/query", next).await.status, 410);
     bed.stop().await;
 }

@@ -1,233 +1,16 @@
 //! Callers with random rights never see what they may not: everything planted carries a marker of its
 //! own, and every answer of every endpoint is searched for those that should not be in it.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde_json::{Value, json};
-use wright_access::{Act, Policy, Role, Rule, Sources, Target, User};
-use wright_inventory::{Event, Put};
-use wright_workflow::{JobId, JobSpec};
+use wright_workflow::JobId;
 
-use super::{bed::Bed, endpoints::operations};
-
-/// Callers of the generated test. More with `WRIGHT_CALLERS`.
-const CALLERS: u64 = 12;
-
-/// Something planted: what it is, and its markers, each with the field it is in.
-struct Planted {
-    kind: &'static str,
-    name: String,
-    team: Option<&'static str>,
-    site: Option<&'static str>,
-    body: Value,
-    markers: Vec<(&'static str, String)>,
-}
-
-impl Planted {
-    fn target<'a>(&'a self, labels: &'a BTreeMap<String, String>) -> Target<'a> {
-        Target::new(self.kind, &self.name)
-            .team(self.team)
-            .labels(labels)
-            .body(&self.body)
-    }
-
-    fn labels(&self) -> BTreeMap<String, String> {
-        let site = self.site.map(|site| ("site".to_owned(), site.to_owned()));
-        site.into_iter().collect()
-    }
-}
-
-fn spec(site: &str, name: &str, marker: &str) -> Value {
-    json!({
-        "id": format!("{site}/{name}"), "app": "web", "host": "nowhere",
-        "package": { "name": "web", "version": "1.0.0", "digest": "0".repeat(64) },
-        "address": "127.0.0.1", "ports": {}, "limits": { "cpu": 0.5, "memory": "64MiB" },
-        "files": [], "env": { "KEY": marker }, "store": false,
-        "ready": { "check": "monitor", "every": "5s", "timeout": "5s" }, "ready_within": "5s",
-    })
-}
-
-fn plant() -> Vec<Planted> {
-    let mut planted = Vec::new();
-    for (number, team) in [Some("web"), Some("data"), None].into_iter().enumerate() {
-        let own = ["web", "data", "none"][number];
-        let mark = |field: &str, kind: &str| format!("mark-{kind}-{own}-{field}-x");
-        let [reason, cost, found] = ["reason", "cost", "found"].map(|field| mark(field, "host"));
-        planted.push(Planted {
-            kind: "host",
-            name: format!("h{own}"),
-            team,
-            site: None,
-            body: json!({ "name": format!("h{own}"), "address": "127.0.0.1", "provider": "local",
-                "capacity": { "cpu": 4, "memory": "1GiB", "disk": "1GiB" }, "state": "ready",
-                "since": "2026-01-01T00:00:00Z", "reason": reason, "cost": cost, "team": team,
-                "serial": "another", "facts": { "serial": found } }),
-            markers: vec![("reason", reason), ("cost", cost), ("facts.serial", found)],
-        });
-        let [room, cost, deep] = ["room", "cost", "deep"].map(|field| mark(field, "rack"));
-        planted.push(Planted {
-            kind: "rack",
-            name: format!("mark-rack-{own}-name-x"),
-            team,
-            site: None,
-            body: json!({ "room": room, "cost": cost, "power": { "deep": deep }, "size": number, "team": team }),
-            markers: vec![("room", room), ("cost", cost), ("power.deep", deep)],
-        });
-        let site = ["sweb", "sdata", "snone"][number];
-        let stuck = mark("unrepaired", "site");
-        planted.push(Planted {
-            kind: "site",
-            name: site.to_owned(),
-            team,
-            site: None,
-            body: json!({ "bundle": "0".repeat(64), "job": null, "plan": 1, "unrepaired": stuck, "team": team }),
-            markers: vec![("unrepaired", stuck)],
-        });
-        let env = mark("env", "instance");
-        let spec = spec(site, "web-1", &env);
-        planted.push(Planted {
-            kind: "instance",
-            name: format!("{site}.web-1"),
-            team,
-            site: Some(site),
-            body: json!({ "spec": spec, "spec_digest": "0".repeat(64), "written_by": "", "traffic": "on" }),
-            markers: vec![("spec.env", env)],
-        });
-        let text = mark("description", "package");
-        planted.push(Planted {
-            kind: "package",
-            name: format!("p{own}@1.0.0"),
-            team,
-            site: None,
-            body: json!({ "name": format!("p{own}"), "version": "1.0.0", "digest": "0".repeat(64),
-                "description": text, "platform": "any", "size": 1, "key_id": "k",
-                "pushed_at": "2026-01-01T00:00:00Z", "team": team }),
-            markers: vec![("description", text)],
-        });
-    }
-    planted
-}
-
-/// Writes it all, twice, so that there is a history; with events and jobs about it.
-async fn write(bed: &Bed, planted: &mut Vec<Planted>) {
-    for one in planted.iter() {
-        for _ in 0..2 {
-            let mut put = Put::new(one.kind, &one.name, &one.body).unwrap();
-            for (key, value) in one.labels() {
-                put = put.label(&key, &value);
-            }
-            bed.rooms
-                .inventory
-                .commit(put.operations().unwrap())
-                .await
-                .unwrap();
-        }
-    }
-    bed.rooms.rights.reload().await.unwrap();
-    for (own, team, site) in [
-        ("web", Some("web"), "sweb"),
-        ("data", Some("data"), "sdata"),
-        ("none", None, "snone"),
-    ] {
-        let title = format!("mark-job-{own}-title-x");
-        let spec = JobSpec {
-            kind: "site-up".to_owned(),
-            subject: format!("site/{site}"),
-            title: title.clone(),
-            actor: "test".to_owned(),
-            ..JobSpec::default()
-        };
-        let job = bed.rooms.engine.submit(spec).await.unwrap();
-        let summary = bed.rooms.engine.summary(job).await.unwrap();
-        let body = serde_json::to_value(&summary).unwrap();
-        let (name, site) = (job.to_string(), Some(site));
-        planted.push(Planted {
-            kind: "job",
-            name,
-            team,
-            site,
-            body,
-            markers: vec![("title", title)],
-        });
-        let message = format!("mark-event-{own}-x");
-        let event = Event::new("test", "host-dead", &format!("host/h{own}"), &message);
-        bed.rooms.inventory.record(&event).await.unwrap();
-        let host = planted
-            .iter_mut()
-            .find(|one| one.name == format!("h{own}"))
-            .unwrap();
-        // Told only to whom nothing of the host is hidden: as if it were in every field.
-        host.markers.push(("*", message));
-    }
-}
-
-fn random_rules(random: &mut StdRng) -> Vec<Rule> {
-    let kinds = ["host", "rack", "site", "instance", "package", "job", "*"];
-    let fields = [
-        "room", "cost", "power", "reason", "team", "name", "title", "spec",
-    ];
-    let filters = [
-        "self.size == 1",
-        "self.name == 'hweb'",
-        "has(self.team) && self.team == 'data'",
-    ];
-    let mut some = |of: &[&str], least: usize, most: usize, of_ten: u32| -> Vec<String> {
-        let count = match random.random_ratio(of_ten, 10) {
-            true => random.random_range(least..=most),
-            false => least,
-        };
-        let chosen = (0..count).filter_map(|_| of.choose(random));
-        chosen.map(ToString::to_string).collect()
-    };
-    let mut rules = Vec::new();
-    for _ in 0..3 {
-        rules.push(Rule {
-            kinds: some(&kinds, 1, 3, 10),
-            fields: some(&fields, 0, 2, 4),
-            except: some(&fields, 0, 1, 4),
-            filter: some(&filters, 0, 1, 3).pop(),
-            acts: vec![Act::Read, Act::Operate, Act::Write],
-        });
-    }
-    rules
-}
-
-/// The markers that somebody with these rules may see.
-fn visible<'a>(planted: &'a [Planted], rules: &[Rule], team: Option<&str>) -> Vec<&'a str> {
-    let mut sources = Sources::default();
-    let role = Role {
-        rules: rules.to_vec(),
-        ..Role::default()
-    };
-    sources.roles.insert("r".to_owned(), role);
-    sources.users.insert("u".to_owned(), User::default());
-    let binding = json!({ "role": "r", "users": ["u"], "team": team });
-    sources
-        .bindings
-        .push(serde_json::from_value(binding).unwrap());
-    let policy = Policy::compile(sources).0;
-    let caller = policy.caller(&wright_access::Identity::user("u"));
-    let mut seen = Vec::new();
-    for one in planted {
-        let labels = one.labels();
-        let fields = caller.fields(Act::Read, &one.target(&labels));
-        for (field, marker) in &one.markers {
-            let shown = if *field == "*" {
-                fields.is_all()
-            } else {
-                fields.cover(field)
-            };
-            if shown {
-                seen.push(marker.as_str());
-            }
-        }
-        if !fields.is_none() && one.name.starts_with("mark-") {
-            seen.push(&one.name);
-        }
-    }
-    seen
-}
+use super::{
+    bed::Bed,
+    endpoints::operations,
+    planted::{Planted, callers, encoded, plant, random_rights, rule_of_all, visible, write},
+};
 
 /// Every path that an operation's path may stand for.
 fn paths(template: &str, planted: &[Planted]) -> Vec<String> {
@@ -244,6 +27,20 @@ fn paths(template: &str, planted: &[Planted]) -> Vec<String> {
         let mut paths: Vec<String> = planted.iter().map(of).collect();
         paths.dedup();
         return paths;
+    }
+    if template == "/export/{kind}" {
+        let kinds = ["host", "rack", "site", "instance", "package"];
+        let formats = ["jsonl", "csv", "yaml"];
+        let of = |kind: &str| formats.map(|format| format!("/export/{kind}?format={format}"));
+        return kinds.into_iter().flat_map(of).collect();
+    }
+    if template == "/watch" {
+        let filters = ["has(self.cost)", "!has(self.reason)", "self.name != 'x'"];
+        let watch = |filter: &str| format!("/watch?kind=host&from=1&filter={}", encoded(filter));
+        return filters.into_iter().map(watch).collect();
+    }
+    if template == "/import" {
+        return vec!["/import?dry-run=true".to_owned()];
     }
     if template == "/search" {
         let all = ["mark", "hweb", "x"].map(|words| format!("/search?limit=1000&q={words}"));
@@ -279,6 +76,9 @@ fn paths(template: &str, planted: &[Planted]) -> Vec<String> {
     paths
 }
 
+/// What every caller is answered, whatever his rights: with what he may see.
+const ANSWERED: [&str; 5] = ["/query", "/search", "/export/{kind}", "/watch", "/import"];
+
 /// What is sent.
 fn bodies(method: &str, path: &str) -> Vec<Value> {
     match (method, path) {
@@ -299,12 +99,33 @@ fn bodies(method: &str, path: &str) -> Vec<Value> {
             let of = |(kind, field): (&str, &str)| {
                 [
                     json!({ "kind": kind, "select": [field] }),
+                    json!({ "kind": kind, "select": ["power", "labels.site", "spec"], "sort": [field] }),
                     json!({ "kind": kind, "group-by": [field] }),
                     json!({ "kind": kind, "filter": format!("has(self.{field})"), "explain": true }),
+                    json!({ "kind": kind, "filter": format!("!has(self.{field})"), "select": ["size"] }),
+                    json!({ "kind": kind, "text": "mark", "select": [field] }),
                 ]
             };
-            let all = [json!({ "group-by": ["description"] }), json!({})];
+            let all = [
+                json!({ "group-by": ["description"] }),
+                json!({ "group-by": ["kind"] }),
+            ];
             fields.into_iter().flat_map(of).chain(all).collect()
+        }
+        (_, "/import?dry-run=true") => {
+            let row = |(line, (kind, name)): (usize, (&str, &str))| {
+                json!({
+                    "line": line, "kind": kind, "name": name, "body": { "reason": null, "cost": null, "team": null },
+                })
+            };
+            let named = [
+                ("host", "hweb"),
+                ("host", "hdata"),
+                ("host", "hnone"),
+                ("rack", "mark-rack-web-name-x"),
+            ];
+            let rows: Vec<Value> = named.into_iter().enumerate().map(row).collect();
+            vec![json!({ "rows": rows })]
         }
         _ => vec![json!({})],
     }
@@ -312,22 +133,15 @@ fn bodies(method: &str, path: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_holds_what_its_caller_may_not_see() {
-    let callers = std::env::var("WRIGHT_CALLERS")
-        .ok()
-        .and_then(|text| text.parse().ok());
     let bed = Bed::start().await;
     let mut planted = plant();
     write(&bed, &mut planted).await;
-    let all = visible(&planted, &[rule_of_all()], None);
+    let kinds = Arc::new(bed.rooms.inventory.schemas().await.unwrap());
+    let all = visible(&planted, &[rule_of_all()], None, &kinds);
     let (mut answers, mut shown) = (0, 0);
-    for seed in 0..callers.unwrap_or(CALLERS) {
-        let mut random = StdRng::seed_from_u64(seed);
-        let rules = random_rules(&mut random);
-        let team = [None, Some("web"), Some("data")]
-            .choose(&mut random)
-            .copied()
-            .flatten();
-        let may_see = visible(&planted, &rules, team);
+    for seed in 0..callers() {
+        let (rules, team) = random_rights(seed);
+        let may_see = visible(&planted, &rules, team, &kinds);
         let token = bed
             .holder("ada", serde_json::to_value(&rules).unwrap(), team)
             .await;
@@ -343,15 +157,21 @@ async fn no_answer_holds_what_its_caller_may_not_see() {
                     false => path.clone(),
                 };
                 for body in bodies(&method, &path) {
+                    let sent = body.to_string();
                     let answer = bed.ask(&token, &method, &asked, body).await;
                     assert!(
                         answer.status.as_u16() < 500 || answer.status == 503,
                         "{method} {path}: {answer:?}"
                     );
                     answers += 1;
+                    assert!(
+                        answer.status != 403 || !ANSWERED.contains(&template.as_str()),
+                        "{method} {path} is refused: {answer:?}"
+                    );
                     for marker in &all {
-                        // A path that names what is hidden may be said back.
-                        if !answer.text.contains(*marker) || path.contains(*marker) {
+                        // What was sent may be said back.
+                        let is_sent = path.contains(*marker) || sent.contains(*marker);
+                        if !answer.text.contains(*marker) || is_sent {
                             continue;
                         }
                         shown += 1;
@@ -370,14 +190,6 @@ async fn no_answer_holds_what_its_caller_may_not_see() {
         "{answers} answers showed {shown} markers: too few to mean much"
     );
     bed.stop().await;
-}
-
-fn rule_of_all() -> Rule {
-    Rule {
-        kinds: vec!["*".to_owned()],
-        acts: vec![Act::Read],
-        ..Rule::default()
-    }
 }
 
 #[tokio::test]
