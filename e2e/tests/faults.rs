@@ -1,6 +1,9 @@
 //! What it must take: deaths of servers, agents, programs and hosts, and programs that do not work.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use wright_e2e::{App, Bed, Site, signal};
@@ -138,20 +141,23 @@ fn a_host_that_dies_in_the_middle_of_a_build_is_replaced_by_another() {
 
 #[test]
 fn a_host_that_dies_after_the_build_is_repaired_without_a_human() {
+    let ready_after = Duration::from_millis(1500);
     let bed = Bed::start(3);
-    assert!(
-        bed.up(&Site::new(vec![App::new("web", 8102).instances(2)]))
-            .ok
-    );
+    let slow = format!("ready-after {}", ready_after.as_millis());
+    let web = App::new("web", 8102).instances(2).line(&slow);
+    assert!(bed.up(&Site::new(vec![web])).ok);
     let host = bed.instance("web-1")["record"]["spec"]["host"]
         .as_str()
         .unwrap()
         .to_owned();
+    let killed = Instant::now();
     bed.must(&["host", "kill", &host]);
     bed.eventually("moved", |bed| {
         let instance = bed.instance("web-1");
         instance["record"]["spec"]["host"] != host.as_str() && instance["record"]["traffic"] == "on"
     });
+    let took = killed.elapsed();
+    assert!(took >= ready_after, "it had traffic before it was ready");
     assert_eq!(bed.programs().len(), 2);
     bed.finish();
 }

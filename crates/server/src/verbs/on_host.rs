@@ -94,8 +94,10 @@ impl Verb for Configure {
                 },
             )
             .await?;
-        // A new instance is recorded so by its `install`, which this may follow.
-        let Some(known) = self.0.record(&on.instance).await? else {
+        // An instance that is new on its host is recorded so by its `install`. This may follow that at
+        // once: then what is read here is not there yet, or tells of the host where it was before.
+        let known = self.0.record(&on.instance).await?;
+        let Some(known) = known.filter(|known| known.spec.host == on.host) else {
             return Ok(said(answer));
         };
         if known.spec_digest == spec.0 {
