@@ -41,42 +41,44 @@ impl Kind {
     /// The fields of a whole body that are not what was discovered of them. Of what could not be
     /// discovered nothing is said.
     pub fn drift(&self, body: &Map<String, Value>) -> Vec<Drift> {
-        let mut drift = Vec::new();
-        for (name, field) in &self.fields {
-            let Some(found) = &field.found else {
-                continue;
-            };
-            let Ok(Some(found)) = found.value(body) else {
-                continue;
-            };
-            let candidates = candidates(field, found);
-            let declared = body.get(name).cloned().unwrap_or(Value::Null);
-            if candidates.is_empty() || fits(field, &declared, &candidates) {
-                continue;
-            }
-            let discovered = match <[Value; 1]>::try_from(candidates) {
-                Ok([one]) => one,
-                Err(several) => Value::Array(several),
-            };
-            let tolerated = body.get(TOLERATED).and_then(|all| all.get(name));
-            // Another value than was tolerated is another drift.
-            let tolerated = tolerated.filter(|one| one.get("discovered") == Some(&discovered));
-            let why = |one: &Value| Some(one.get("why")?.as_str()?.to_owned());
-            drift.push(Drift {
-                field: name.clone(),
-                declared,
-                tolerated: tolerated.map(|one| why(one).unwrap_or_default()),
-                discovered,
-            });
-        }
-        drift
+        let fields = self.fields.iter();
+        fields
+            .filter_map(|(name, field)| compared(name, field, body))
+            .collect()
     }
 
     /// The names of those fields, for whoever looks for them.
     pub(crate) fn drifting(&self, body: &Map<String, Value>) -> Vec<String> {
-        let drift = self.drift(body).into_iter();
+        // Mostly nothing is declared, and then nothing is evaluated: this is asked at each change of a host.
+        let declared = |name: &str| body.get(name).is_some_and(|value| !value.is_null());
+        let fields = self.fields.iter().filter(|(name, _)| declared(name));
+        let drift = fields.filter_map(|(name, field)| compared(name, field, body));
         drift.filter(Drift::is_open).map(|one| one.field).collect()
     }
+}
+
+/// How a field of a whole body is not what was discovered of it.
+fn compared(name: &str, field: &Field, body: &Map<String, Value>) -> Option<Drift> {
+    let found = field.found.as_ref()?.value(body).ok()??;
+    let candidates = candidates(field, found);
+    let declared = body.get(name).cloned().unwrap_or(Value::Null);
+    if candidates.is_empty() || fits(field, &declared, &candidates) {
+        return None;
+    }
+    let discovered = match <[Value; 1]>::try_from(candidates) {
+        Ok([one]) => one,
+        Err(several) => Value::Array(several),
+    };
+    let tolerated = body.get(TOLERATED).and_then(|all| all.get(name));
+    // Another value than was tolerated is another drift.
+    let tolerated = tolerated.filter(|one| one.get("discovered") == Some(&discovered));
+    let why = |one: &Value| Some(one.get("why")?.as_str()?.to_owned());
+    Some(Drift {
+        field: name.to_owned(),
+        declared,
+        tolerated: tolerated.map(|one| why(one).unwrap_or_default()),
+        discovered,
+    })
 }
 
 /// What would do of what was discovered, written as the field is.
