@@ -195,7 +195,7 @@ impl Audit {
                 }
             }
             match page.entries.last().filter(|_| page.more) {
-                Some(last) => range.start = [&last.key[..], b"\0"].concat().into(),
+                Some(last) => range = range.after(&last.key),
                 None => return Ok(found),
             }
         }

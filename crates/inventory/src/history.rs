@@ -250,7 +250,7 @@ impl Inventory {
             let Some(last) = page.entries.last().filter(|_| page.more) else {
                 return Ok(());
             };
-            range.start = [&last.key[..], b"\0"].concat().into();
+            range = range.after(&last.key);
         }
     }
 
@@ -336,7 +336,7 @@ impl Inventory {
             let Some(last) = last.filter(|_| page.more) else {
                 return Ok(forgotten);
             };
-            range.start = [&last[..], b"\0"].concat().into();
+            range = range.after(&last);
             // What is written meanwhile is new, and stays.
             at = None;
         }

@@ -117,7 +117,7 @@ impl Inventory {
     ) -> Result<ResourcePage, InventoryError> {
         let mut range = keys::kind_range(kind);
         if let Some(after) = after {
-            range.start = (keys::key(kind, after) + "\0").into();
+            range = range.after(keys::key(kind, after).as_bytes());
         }
         let page = self.store.range(range, limit, at).await?;
         let resources: Result<_, _> = page.entries.iter().map(Resource::from_entry).collect();
@@ -265,7 +265,7 @@ impl Inventory {
             let Some(last) = last.filter(|_| page.more) else {
                 return Ok(page.revision);
             };
-            range.start = [&last[..], b"\0"].concat().into();
+            range = range.after(&last);
         }
     }
 

@@ -90,7 +90,7 @@ impl Referrers for Scan {
                 let Some(last) = page.entries.last().filter(|_| page.more) else {
                     break;
                 };
-                range.start = [&last.key[..], b"\0"].concat().into();
+                range = range.after(&last.key);
             }
         }
         Ok(found)

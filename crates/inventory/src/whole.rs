@@ -26,11 +26,20 @@ impl Inventory {
         name: &str,
     ) -> Result<Option<Resource>, InventoryError> {
         let mut found = self.stored(kind, name).await?;
-        // What is stored under a kind that is broken is read all the same.
-        if let (Some(found), Ok(Some(kind))) = (&mut found, self.kind(kind).await) {
-            kind.derive(&mut found.body);
-        }
+        self.derive(kind, found.as_mut_slice()).await;
         Ok(found)
+    }
+
+    /// Computes what resources of a kind have computed. What is stored under a kind that is broken is
+    /// read all the same.
+    async fn derive(&self, kind: &str, resources: &mut [Resource]) {
+        if resources.is_empty() {
+            return;
+        }
+        if let Ok(Some(kind)) = self.kind(kind).await {
+            let bodies = resources.iter_mut().map(|resource| &mut resource.body);
+            bodies.for_each(|body| kind.derive(body));
+        }
     }
 
     /// As [`Inventory::resource`], with what is computed as it was when it was written.
@@ -121,10 +130,7 @@ impl Inventory {
         at: Option<Revision>,
     ) -> Result<ResourcePage, InventoryError> {
         let mut page = self.stored_page(kind, after, limit, at).await?;
-        if let Ok(Some(kind)) = self.kind(kind).await {
-            let bodies = page.resources.iter_mut().map(|resource| &mut resource.body);
-            bodies.for_each(|body| kind.derive(body));
-        }
+        self.derive(kind, &mut page.resources).await;
         Ok(page)
     }
 
@@ -144,7 +150,7 @@ impl Inventory {
         }
         let mut range = keys::written_range(kind);
         if let Some(after) = after {
-            range.start = (keys::own_key(kind, after) + "\0").into();
+            range = range.after(keys::own_key(kind, after).as_bytes());
         }
         let own = self.store.range(range, limit, Some(page.revision)).await?;
         let mut merged = Vec::with_capacity(page.resources.len());
@@ -185,10 +191,7 @@ impl Inventory {
             .try_collect()
             .await?;
         let mut read: Vec<Resource> = read.into_iter().flatten().collect();
-        if let Ok(Some(kind)) = self.kind(kind).await {
-            let bodies = read.iter_mut().map(|resource| &mut resource.body);
-            bodies.for_each(|body| kind.derive(body));
-        }
+        self.derive(kind, &mut read).await;
         Ok(read)
     }
 
@@ -217,11 +220,7 @@ impl Inventory {
     }
 
     async fn entry_at(&self, key: String, at: Revision) -> Result<Option<Entry>, StoreError> {
-        let range = Range {
-            end: Some((key.clone() + "\0").into()),
-            start: key.into(),
-        };
-        let page = self.store.range(range, 1, Some(at)).await?;
+        let page = self.store.range(Range::key(key), 1, Some(at)).await?;
         Ok(page.entries.into_iter().next())
     }
 

@@ -141,9 +141,7 @@ async fn each(
         let page = store.range(range.clone(), PAGE, at).await?;
         at = Some(page.revision);
         if let Some(last) = page.entries.last() {
-            let mut start = last.key.to_vec();
-            start.push(0);
-            range.start = start.into();
+            range = range.after(&last.key);
         }
         page.entries.into_iter().for_each(&mut visit);
         if !page.more {

@@ -72,6 +72,15 @@ impl Range {
         }
     }
 
+    /// What of the range comes after a key, such as the last one of a page.
+    #[must_use]
+    pub fn after(self, key: &[u8]) -> Self {
+        Range {
+            start: [key, b"\0"].concat().into(),
+            ..self
+        }
+    }
+
     /// Whether a key is in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         key >= &self.start[..] && self.end.as_ref().is_none_or(|end| key < &end[..])

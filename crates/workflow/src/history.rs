@@ -80,11 +80,7 @@ impl Engine {
                 }
             }
             match page.entries.last() {
-                Some(last) if page.more => {
-                    let mut start = last.key.to_vec();
-                    start.push(0);
-                    range.start = start.into();
-                }
+                Some(last) if page.more => range = range.after(&last.key),
                 _ => return Ok(forgotten),
             }
         }

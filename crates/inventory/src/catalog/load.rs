@@ -154,7 +154,7 @@ async fn pages(
         let Some(last) = page.entries.last().filter(|_| page.more) else {
             return Ok(());
         };
-        range.start = [&last.key[..], b"\0"].concat().into();
+        range = range.after(&last.key);
     }
 }
 

@@ -2,7 +2,7 @@
 //! whatever else it commits, and asks nobody; so this comes after, and is done again until it is done:
 //! what is left to do is read from the store.
 
-use wright_store::{Guard, Operation, Range};
+use wright_store::{Entry, Guard, Operation, Range};
 
 use super::{Author, Change, Refused, Write};
 use crate::{
@@ -14,8 +14,6 @@ use crate::{
 
 /// How many of those that refer are seen to at once.
 const TOGETHER: usize = 100;
-/// How many keys are read at once.
-const PAGE: usize = 1000;
 
 /// References to what the platform removes.
 impl Inventory {
@@ -48,15 +46,9 @@ impl Inventory {
     async fn ever_referred_to(&self) -> Result<Vec<(String, String)>, InventoryError> {
         let mut found = Vec::new();
         for kind in shipped_names().filter(|kind| is_platform(kind)) {
-            let mut range = Range::prefix(referred_key(kind, ""));
-            loop {
-                let page = self.store.range(range.clone(), PAGE, None).await?;
-                found.extend(page.entries.iter().map(|entry| kind_and_name(&entry.key)));
-                let Some(last) = page.entries.last().filter(|_| page.more) else {
-                    break;
-                };
-                range.start = [&last.key[..], b"\0"].concat().into();
-            }
+            let each = |entry: Entry| found.push(kind_and_name(&entry.key));
+            self.read(Range::prefix(referred_key(kind, "")), each)
+                .await?;
         }
         Ok(found)
     }

@@ -21,7 +21,7 @@ use wright_inventory::{
     },
 };
 
-use super::{Rooms, Shared, answer::Refusal};
+use super::{Rooms, Shared, answer::Refusal, listed};
 use crate::rights::{Known, Rights};
 
 /// What `EventSource` sends when it comes back: the id of the last event that it was given.
@@ -82,12 +82,8 @@ pub async fn watch(
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let kinds = wanted.kind.split(',').map(str::trim);
     let wish = Wish {
-        kinds: kinds
-            .filter(|kind| !kind.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        kinds: listed(&wanted.kind),
         filter: wanted.filter,
         group: wanted.group,
         from: from(&headers, wanted.from.as_deref())?,

@@ -11,7 +11,10 @@ use wright_model::{InstanceRecord, InstanceSpec};
 use wright_store::Revision;
 
 use super::{Rooms, answer::Refusal};
-use crate::{records::kind, rights::Known};
+use crate::{
+    records::{instance_name, kind},
+    rights::Known,
+};
 
 /// The rows of a page while members are listed.
 const PAGE: usize = 10_000;
@@ -56,7 +59,7 @@ impl Members {
         let InstanceSpec { id, host, .. } = &record.spec;
         match self.kind.as_str() {
             kind::HOST => self.names.contains(host.as_str()),
-            _ => self.names.contains(&format!("{}.{}", id.site, id.name)),
+            _ => self.names.contains(&instance_name(id)),
         }
     }
 }
@@ -149,8 +152,7 @@ impl Rooms {
         query: Query,
     ) -> Result<wright_inventory::catalog::Answer, Refusal> {
         let query = self.resolved(known, query).await?;
-        self.catalog.up_to_date().await?;
-        let sight = self.sight(known);
+        let sight = self.sight(known).await?;
         let sees_all = sight.is_none();
         let answer = self.catalog.answer(query, sight).await;
         answer.map_err(|error| match error {

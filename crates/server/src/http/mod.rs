@@ -41,7 +41,7 @@ use wright_access::{Act, Decision, allows};
 use wright_fleet::Fleet;
 use wright_inventory::{
     Inventory,
-    catalog::{Catalog, Index, Sight},
+    catalog::{Catalog, CatalogError, Index, Sight},
     feed::Hub,
 };
 use wright_model::HostState;
@@ -96,15 +96,27 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// What a caller may read of everything in memory; `None`: all of it.
-    pub fn sight(&self, known: &Known) -> Option<Arc<Sight>> {
+    /// What a caller may read of everything in memory, kinds that were just made included; `None`: all
+    /// of it.
+    ///
+    /// # Errors
+    /// Where not everything is in memory yet.
+    pub async fn sight(&self, known: &Known) -> Result<Option<Arc<Sight>>, CatalogError> {
         let caller = &known.caller;
-        let sight = |index: &Index| self.rights.sight(caller, index.kinds().into_iter());
-        match caller.reads_everything() {
-            true => None,
-            false => self.catalog.read(sight).map(Arc::new),
+        if caller.reads_everything() {
+            return Ok(None);
         }
+        self.catalog.up_to_date().await?;
+        let sight = |index: &Index| self.rights.sight(caller, index.kinds().into_iter());
+        Ok(self.catalog.read(sight).map(Arc::new))
     }
+}
+
+/// What stands in a parameter, with commas between.
+fn listed(text: &str) -> Vec<String> {
+    let parts = text.split(',').map(str::trim);
+    let parts = parts.filter(|part| !part.is_empty());
+    parts.map(str::to_owned).collect()
 }
 
 type Shared = State<Arc<Rooms>>;

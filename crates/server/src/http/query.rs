@@ -8,7 +8,7 @@ use serde::Deserialize;
 use wright_inventory::catalog::{Answer, CatalogError, Hit, Query, QueryError};
 use wright_model::Diagnostic;
 
-use super::{Shared, answer::Refusal};
+use super::{Shared, answer::Refusal, listed};
 use crate::rights::Known;
 
 /// The most hits of a search.
@@ -100,15 +100,8 @@ pub async fn search(
     Extension(known): Extension<Known>,
     Parameters(wanted): Parameters<Wanted>,
 ) -> Result<Json<Vec<Hit>>, Refusal> {
-    let asked: Vec<&str> = wanted
-        .kind
-        .split(',')
-        .map(str::trim)
-        .filter(|k| !k.is_empty())
-        .collect();
-    rooms.catalog.up_to_date().await?;
-    let sight = rooms.sight(&known);
-    let kinds = asked.into_iter().map(str::to_owned).collect();
+    let sight = rooms.sight(&known).await?;
+    let kinds = listed(&wanted.kind);
     let limit = wanted.limit.min(MOST_HITS);
     let hits = rooms.catalog.search(wanted.q, kinds, limit, sight).await?;
     Ok(Json(hits))

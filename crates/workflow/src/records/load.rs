@@ -68,12 +68,7 @@ pub(crate) async fn read_all(
     let mut entries = page.entries;
     while page.more {
         let Some(last) = entries.last() else { break };
-        let mut start = last.key.to_vec();
-        start.push(0);
-        let rest = Range {
-            start: Bytes::from(start),
-            end: range.end.clone(),
-        };
+        let rest = range.clone().after(&last.key);
         page = store.range(rest, PAGE, Some(revision)).await?;
         entries.append(&mut page.entries);
     }

@@ -143,7 +143,7 @@ impl Inventory {
             let Some(last) = page.entries.last().filter(|_| page.more) else {
                 return Ok(examined);
             };
-            range.start = [&last.key[..], b"\0"].concat().into();
+            range = range.after(&last.key);
         }
     }
 

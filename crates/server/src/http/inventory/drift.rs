@@ -108,15 +108,21 @@ async fn drifting(rooms: &Rooms, kind: &Kind, all: bool) -> Result<Vec<String>, 
     Ok(answer.await?.rows.into_iter().map(|row| row.name).collect())
 }
 
-/// Whether the caller may see a field of a resource, and what was discovered of it.
-fn may_see(rooms: &Rooms, known: &Known, act: Act, resource: &Resource, field: &str) -> bool {
+/// What a resource drifts in, as far as the caller may see the field and what was discovered of it;
+/// `None` where he may not read the resource.
+fn seen(rooms: &Rooms, known: &Known, kind: &Kind, resource: &Resource) -> Option<Vec<Drift>> {
     let subject = rooms.rights.of_resource(resource.clone());
     let target = subject.target();
-    let fields = known.caller.fields(act, &target);
-    allows(&known.caller, act, &target) == Decision::Allowed
-        && fields.cover(field)
-        && fields.cover("facts")
-        && fields.cover(TOLERATED)
+    if allows(&known.caller, Act::Read, &target) != Decision::Allowed {
+        return None;
+    }
+    let fields = known.caller.fields(Act::Read, &target);
+    if !fields.cover("facts") || !fields.cover(TOLERATED) {
+        return Some(Vec::new());
+    }
+    let mut drift = compared(kind, &resource.body);
+    drift.retain(|one| fields.cover(&one.field));
+    Some(drift)
 }
 
 async fn of_one(
@@ -126,27 +132,23 @@ async fn of_one(
     name: &str,
     of: &Of,
 ) -> Result<Vec<DriftView>, Refusal> {
-    let missing = || Refusal::not_found(format!("{} {name}", kind.name()));
     let resource = rooms.inventory.resource(kind.name(), name).await?;
-    let Some(resource) = resource else {
-        // It was found and is gone by now.
-        return of.name.as_ref().map_or(Ok(Vec::new()), |_| Err(missing()));
+    let seen = resource.and_then(|resource| seen(rooms, known, kind, &resource));
+    let Some(mut drift) = seen else {
+        // Who named none has found one that is gone by now, or hidden.
+        return match of.name {
+            Some(_) => Err(Refusal::not_found(format!("{} {name}", kind.name()))),
+            None => Ok(Vec::new()),
+        };
     };
-    let subject = rooms.rights.of_resource(resource.clone());
-    if allows(&known.caller, Act::Read, &subject.target()) != Decision::Allowed {
-        return of.name.as_ref().map_or(Ok(Vec::new()), |_| Err(missing()));
-    }
-    let mut drift = compared(kind, &resource.body);
-    drift.retain(|one| {
-        (of.all || one.is_open()) && may_see(rooms, known, Act::Read, &resource, &one.field)
-    });
+    drift.retain(|one| of.all || one.is_open());
     if drift.is_empty() {
         return Ok(Vec::new());
     }
     let past = rooms.inventory.history(kind.name(), name).await?;
     let view = |drift: Drift| DriftView {
-        kind: resource.kind.clone(),
-        name: resource.name.clone(),
+        kind: kind.name().to_owned(),
+        name: name.to_owned(),
         since: since(kind, &past, &drift),
         drift,
     };
@@ -240,11 +242,8 @@ pub async fn resolve(
     let resource = inventory.resource(kind.as_str(), &name).await?;
     let resource = resource.ok_or_else(missing)?;
     let field = &wanted.field;
-    let drift = compared(&definition, &resource.body).into_iter();
-    let drift = drift
-        .filter(|one| one.field == *field)
-        .find(|one| may_see(&rooms, &known, Act::Read, &resource, &one.field));
-    let Some(drift) = drift else {
+    let drift = seen(&rooms, &known, &definition, &resource).unwrap_or_default();
+    let Some(drift) = drift.into_iter().find(|one| one.field == *field) else {
         let what =
             format!("drift of {field} of {kind} {name}; see `wright drift {kind} {name} --all`");
         return Err(Refusal::not_found(what));
@@ -252,11 +251,12 @@ pub async fn resolve(
     let (patch, message) = match wanted.act {
         Resolution::Accept => {
             let value = accepted(&drift, wanted.value)?;
-            let message = format!("{field} is declared as it was discovered");
-            (
-                json!({ (field.as_str()): value, TOLERATED: { (field.as_str()): null } }),
-                message,
-            )
+            let mut patch = json!({ (field.as_str()): value });
+            // Where nothing is tolerated, there is nothing to take away.
+            if resource.body.get(TOLERATED).is_some() {
+                patch[TOLERATED] = json!({ (field.as_str()): null });
+            }
+            (patch, format!("{field} is declared as it was discovered"))
         }
         Resolution::Tolerate if wanted.why.trim().is_empty() => {
             let detail = format!("say with why (--why) for what reason {field} may differ");
@@ -276,18 +276,8 @@ pub async fn resolve(
                  declare what was discovered (accept), or say why it may differ (tolerate); until then it \
                  stays open"
             );
-            return Err(Refusal::new(
-                409,
-                "cannot-revert",
-                "it cannot be put back",
-                detail,
-            ));
+            return Err(cannot_revert(detail));
         }
-    };
-    // Where it was not tolerated, there is nothing to take away.
-    let patch = match resource.body.get(TOLERATED) {
-        None if wanted.act == Resolution::Accept => json!({ (field.as_str()): patch[field] }),
-        _ => patch,
     };
     let change = Change::Merge {
         patch: json!({ "body": patch }),
@@ -296,6 +286,10 @@ pub async fn resolve(
     let author = author(&known, &wanted.why);
     rights::write(&rooms, &known, vec![write], &author, wanted.dry_run).await?;
     Ok(Json(Resolved { message }))
+}
+
+fn cannot_revert(detail: String) -> Refusal {
+    Refusal::new(409, "cannot-revert", "it cannot be put back", detail)
 }
 
 /// What is to be declared.
@@ -334,14 +328,6 @@ async fn instance_drift(
     let strays = rooms.control.strays(Some(&host)).await?;
     let stray = strays.into_iter().find(|stray| stray.instance == instance);
     let stray = stray.ok_or_else(missing)?;
-    let cannot = |detail: String| {
-        Err(Refusal::new(
-            409,
-            "cannot-revert",
-            "it cannot be put back",
-            detail,
-        ))
-    };
     match (wanted.act, stray.recorded) {
         (Resolution::Revert, false) if wanted.dry_run => Ok(Json(Resolved {
             message: format!("{instance} would be stopped and uninstalled on {host}"),
@@ -353,16 +339,16 @@ async fn instance_drift(
                 message: format!("{instance} was stopped and uninstalled on {host}"),
             }))
         }
-        (Resolution::Revert, true) => cannot(format!(
+        (Resolution::Revert, true) => Err(cannot_revert(format!(
             "{instance} is recorded on {host}, whose agent has no such instance: the platform sets \
              instances up again when their host dies, not when they vanish from a living one. Kill the host \
              (`wright host kill {host}`) to have all of its instances set up elsewhere, or take the site \
              down and up"
-        )),
-        (Resolution::Accept | Resolution::Tolerate, _) => cannot(
+        ))),
+        (Resolution::Accept | Resolution::Tolerate, _) => Err(cannot_revert(
             "instances are recorded by the jobs that set them up: an instance that nobody recorded is put \
              back with `revert`"
                 .to_owned(),
-        ),
+        )),
     }
 }

@@ -14,7 +14,7 @@ use wright_store::StoreError;
 
 use super::known;
 use crate::{
-    http::{Shared, answer::Refusal},
+    http::{Shared, answer::Refusal, listed},
     rights::Known,
 };
 
@@ -37,12 +37,6 @@ pub struct Which {
     cursor: Option<String>,
 }
 
-fn parts(text: &str) -> Vec<String> {
-    let parts = text.split(',').map(str::trim);
-    let parts = parts.filter(|part| !part.is_empty());
-    parts.map(str::to_owned).collect()
-}
-
 impl Which {
     /// Whether all are meant, in one answer.
     fn is_all(&self) -> bool {
@@ -55,13 +49,13 @@ impl Which {
 
     /// As a query. What comes with a cursor was said when its first page was asked for.
     fn query(&self, kind: &Name) -> Result<catalog::Query, Refusal> {
-        let labels: Result<_, _> = parts(&self.label).iter().map(|it| labelled(it)).collect();
+        let labels: Result<_, _> = listed(&self.label).iter().map(|it| labelled(it)).collect();
         Ok(catalog::Query {
             kind: Some(kind.to_string()),
             filter: self.filter.clone(),
             among: labels?,
             group: self.group.clone(),
-            sort: parts(&self.sort),
+            sort: listed(&self.sort),
             limit: self.limit.unwrap_or_default(),
             cursor: self.cursor.clone(),
             ..catalog::Query::default()
@@ -108,7 +102,7 @@ pub async fn list(
     Path(kind): Path<Name>,
     Query(which): Query<Which>,
 ) -> Result<Response, Refusal> {
-    let select = parts(&which.select);
+    let select = listed(&which.select);
     if which.is_all() {
         let all = rooms.inventory.resources(kind.as_str(), None, 0, None);
         let all = all.await?.resources;
