@@ -22,5 +22,5 @@ mod open;
 
 pub use contract::*;
 pub use copy::{Copied, copy};
-pub use local::{Summary, backup, check, reads_go_first};
+pub use local::{Summary, backup, check, reads_go_first, restore};
 pub use open::open;

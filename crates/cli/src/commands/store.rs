@@ -25,6 +25,14 @@ pub fn run(data: &Path, format: Format, command: StoreCommand) -> Result<(), Fai
             wright_store::backup(&directory, &file).map_err(failed)?;
             output::say(&format!("the store was copied to {}", file.display()));
         }
+        StoreCommand::Restore { file, replace } => {
+            let (summary, kept) =
+                wright_store::restore(&directory, &file, replace).map_err(failed)?;
+            output::say(&summary.to_string());
+            if let Some(kept) = kept {
+                output::say(&format!("what was there before is {}", kept.display()));
+            }
+        }
         StoreCommand::Copy { from, to } => {
             let copied = super::roles::runtime()?.block_on(wright_store::copy(&from, &to));
             output::say(&copied.map_err(failed)?.to_string());

@@ -1,19 +1,23 @@
-//! Looking after a store: checks and backups.
+//! Looking after a store: checks, backups and what they are for.
 
 use std::{
     collections::HashMap,
     fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
 use rusqlite::{Connection, Transaction};
 
-use super::{FILE, engine, schema, state::State};
+use super::{FILE, commit, engine, lock::Lock, schema, state::State};
 use crate::{Revision, StoreError};
+
+/// How much newer than its backup a restored store is: more commits than were made after the backup
+/// and are lost. As etcd's own `snapshot restore --bump-revision`.
+const LEAP: Revision = 1_000_000_000;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,10 +79,14 @@ const BREACHES: [(&str, &str); 6] = [
 ];
 
 fn open(directory: &Path) -> Result<Connection, StoreError> {
-    schema::open_reader(&directory.join(FILE)).map_err(|error| StoreError::Open {
+    schema::open_reader(&directory.join(FILE)).map_err(|error| unopened(directory, &error))
+}
+
+fn unopened(directory: &Path, reason: &dyn fmt::Display) -> StoreError {
+    StoreError::Open {
         url: format!("file:{}", directory.display()),
-        reason: error.to_string(),
-    })
+        reason: reason.to_string(),
+    }
 }
 
 /// Proves that a store is whole: the file's own structure, and that what is there now agrees with
@@ -87,7 +95,10 @@ fn open(directory: &Path) -> Result<Connection, StoreError> {
 /// # Errors
 /// Where there is no store, or it is not whole: what was found.
 pub fn check(directory: &Path) -> Result<Summary, StoreError> {
-    let mut connection = open(directory)?;
+    check_through(&mut open(directory)?)
+}
+
+fn check_through(connection: &mut Connection) -> Result<Summary, StoreError> {
     let moment = connection.transaction().map_err(engine)?;
     let said: String = moment
         .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
@@ -207,8 +218,7 @@ fn count(moment: &Transaction<'_>, sql: &str) -> Result<u64, StoreError> {
 }
 
 /// Copies a store, also while it is in use, into one file that only its owner can read; the copy is
-/// one moment's state, and durable before the answer. Put as `store.db` into an empty directory, it
-/// is a store again.
+/// one moment's state, and durable before the answer. [`restore`] makes it a store again.
 ///
 /// # Errors
 /// Where the store cannot be read, or the file exists or cannot be written.
@@ -220,9 +230,7 @@ pub fn backup(directory: &Path, file: &Path) -> Result<(), StoreError> {
         )));
     }
     let connection = open(directory)?;
-    let mut partial = file.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
+    let partial = with_suffix(file, ".partial");
     let copied = copy(&connection, &partial).and_then(|()| {
         // Only a whole copy ever has the name that was asked for.
         settle(&partial, file).map_err(|error| failed(file, &error))
@@ -260,6 +268,108 @@ fn settle(partial: &Path, file: &Path) -> io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Makes the store in a directory what a backup has, and answers what that is. The backup is proved whole
+/// before anything changes, and stays as it is. Its history is left behind and its revision leaps
+/// ahead: whoever watched from a revision that the backup does not know is told to list again, and is not given
+/// other changes under the same number.
+///
+/// A store that is there already is refused, unless it is to be `replaced`: it is then kept beside, under the
+/// name in the answer.
+///
+/// # Errors
+/// Where a process has the store open, the backup is not whole, a store is there, or files cannot be
+/// written; the store is then as it was.
+pub fn restore(
+    directory: &Path,
+    backup: &Path,
+    replace: bool,
+) -> Result<(Summary, Option<PathBuf>), StoreError> {
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
+    made.map_err(|error| unopened(directory, &error))?;
+    let _lock = Lock::take(directory).map_err(|reason| unopened(directory, &reason))?;
+    let store = directory.join(FILE);
+    if store.exists() && !replace {
+        return Err(StoreError::Engine(format!(
+            "there is a store in {}: name another directory, or have it replaced (--replace)",
+            directory.display()
+        )));
+    }
+    let partial = directory.join("restoring.db");
+    let done = prepared(backup, &partial).and_then(|summary| {
+        let kept = set_aside(directory)?;
+        settle(&partial, &store).map_err(|error| failed(&store, &error))?;
+        Ok((summary, kept))
+    });
+    if done.is_err() {
+        remove(&partial);
+    }
+    done
+}
+
+/// Copies a backup, brings it to today's format, proves it whole and lets its revision leap.
+fn prepared(backup: &Path, partial: &Path) -> Result<Summary, StoreError> {
+    // What an interrupted one left.
+    remove(partial);
+    let source = schema::open_reader(backup).map_err(|error| failed(backup, &error))?;
+    schema::revisions(&source).map_err(|error| failed(backup, &format!("no store: {error}")))?;
+    copy(&source, partial)?;
+    let mut connection = schema::open_writer(partial).map_err(|error| failed(backup, &error))?;
+    let mut summary = check_through(&mut connection)?;
+    let leap = connection.transaction().map_err(engine)?;
+    summary.newest += LEAP;
+    summary.oldest = summary.newest;
+    schema::set_meta(&leap, "revision", summary.newest).map_err(engine)?;
+    commit::compact(&leap, summary.oldest)?;
+    leap.commit().map_err(engine)?;
+    // The log is brought into the file, and goes.
+    connection.close().map_err(|(_, error)| engine(error))?;
+    Ok(summary)
+}
+
+/// Gives the store that is there another name: the file and its log.
+fn set_aside(directory: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let store = directory.join(FILE);
+    if !store.exists() {
+        return Ok(None);
+    }
+    let names = (1..).map(|number| directory.join(format!("replaced-{number}.db")));
+    let Some(aside) = names.into_iter().find(|name| !name.exists()) else {
+        return Ok(None);
+    };
+    // Closed by its last user, a store is one file. One that is damaged keeps its log.
+    if let Ok(former) = Connection::open(&store) {
+        let _ = former.close();
+    }
+    for part in ["", "-wal"] {
+        let (from, to) = (with_suffix(&store, part), with_suffix(&aside, part));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&from, &error));
+            }
+            _ => {}
+        }
+    }
+    remove(&with_suffix(&store, "-shm"));
+    Ok(Some(aside))
+}
+
+/// Removes a file of a database and what SQLite keeps beside it, as far as they are there.
+fn remove(file: &Path) {
+    for part in ["", "-wal", "-shm", "-journal"] {
+        // What cannot be removed is in the way of what comes next, which says so.
+        let _ = fs::remove_file(with_suffix(file, part));
+    }
+}
+
+fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 fn failed(file: &Path, error: &dyn fmt::Display) -> StoreError {

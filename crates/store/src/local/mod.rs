@@ -32,7 +32,7 @@ use async_trait::async_trait;
 
 pub use self::{
     lanes::reads_go_first,
-    maintain::{Summary, backup, check},
+    maintain::{Summary, backup, check, restore},
 };
 use self::{
     lock::Lock,

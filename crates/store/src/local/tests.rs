@@ -286,6 +286,69 @@ async fn a_backup_that_cannot_be_made_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_restored_store_has_what_its_backup_has_and_no_revision_that_somebody_may_have_seen() {
+    let (directory, store) = opened().await;
+    put(&store, "a", "one").await;
+    put(&store, "a", "two").await;
+    let copy = tempfile::tempdir().unwrap();
+    let file = copy.path().join("backup");
+    backup(directory.path(), &file).unwrap();
+    let lost = put(&store, "b", "lost").await;
+    let refused = restore(directory.path(), &file, true).unwrap_err();
+    assert!(refused.to_string().contains("has it open"), "{refused}");
+    drop(store);
+    let refused = restore(directory.path(), &file, false).unwrap_err();
+    assert!(refused.to_string().contains("--replace"), "{refused}");
+    let (summary, kept) = restore(directory.path(), &file, true).unwrap();
+    assert_eq!(check(directory.path()).unwrap(), summary);
+    let store = reopen(&directory).await;
+    let now = everything(&store).await;
+    let values: Vec<_> = now.entries.iter().map(|entry| &entry.value[..]).collect();
+    assert_eq!(values, [b"two"]);
+    let watched = match store.watch(Range::prefix(""), lost).await {
+        Ok(mut watch) => watch.next().await.unwrap().unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(matches!(watched, StoreError::Compacted { .. }), "{watched}");
+    assert!(put(&store, "b", "new").await > lost);
+    // What was replaced is kept, and can be had back.
+    drop(store);
+    restore(directory.path(), &kept.unwrap(), true).unwrap();
+    assert_eq!(everything(&reopen(&directory).await).await.entries.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_no_whole_backup_is_not_restored_and_leaves_the_store_as_it_was() {
+    let (directory, store) = opened().await;
+    put(&store, "a", "one").await;
+    let now = everything(&store).await;
+    drop(store);
+    let copy = tempfile::tempdir().unwrap();
+    let damaged = copy.path().join("damaged");
+    backup(directory.path(), &damaged).unwrap();
+    let connection = rusqlite::Connection::open(&damaged).unwrap();
+    connection
+        .execute("UPDATE entry SET value = x'00'", [])
+        .unwrap();
+    drop(connection);
+    let text = copy.path().join("text");
+    std::fs::write(&text, "no database").unwrap();
+    for (file, named) in [
+        (damaged, "differ from their checksum"),
+        (text, "not a database"),
+        (copy.path().join("missing"), "missing"),
+    ] {
+        let refused = restore(directory.path(), &file, true).unwrap_err();
+        assert!(refused.to_string().contains(named), "{refused}");
+    }
+    let names = std::fs::read_dir(directory.path()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = names.filter(|name| !name.starts_with("store.")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(everything(&reopen(&directory).await).await, now);
+}
+
+#[tokio::test]
 async fn a_check_finds_what_disagrees_with_the_history() {
     for (damage, named) in [
         (
