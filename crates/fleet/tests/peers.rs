@@ -13,17 +13,8 @@ use wright_protocol::wire::{self, from_agent::Message as Said};
 use wright_route::Table;
 
 fn status(phase: Phase) -> InstanceStatus {
-    InstanceStatus {
-        id: "shop/web-1".parse().unwrap(),
-        phase,
-        since: Timestamp::UNIX_EPOCH,
-        spec_digest: None,
-        pid: None,
-        restarts: 0,
-        flapping: false,
-        last_exit: None,
-        last_error: String::new(),
-    }
+    let id = "shop/web-1".parse().unwrap();
+    InstanceStatus::new(id, phase, Timestamp::UNIX_EPOCH)
 }
 
 async fn connected(events: &mut Subscription, host: &str) {

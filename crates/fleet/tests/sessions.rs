@@ -18,17 +18,7 @@ use wright_pki::{Authority, SERVER_NAME};
 use wright_protocol::wire::{self, from_agent::Message as Said, to_agent::Message};
 
 fn status(id: &str, phase: Phase) -> InstanceStatus {
-    InstanceStatus {
-        id: id.parse().unwrap(),
-        phase,
-        since: Timestamp::UNIX_EPOCH,
-        spec_digest: None,
-        pid: None,
-        restarts: 0,
-        flapping: false,
-        last_exit: None,
-        last_error: String::new(),
-    }
+    InstanceStatus::new(id.parse().unwrap(), phase, Timestamp::UNIX_EPOCH)
 }
 
 fn json(status: &InstanceStatus) -> Vec<u8> {

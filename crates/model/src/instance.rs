@@ -220,6 +220,24 @@ pub struct InstanceStatus {
     pub last_error: String,
 }
 
+impl InstanceStatus {
+    /// An instance that has been in this phase since then; nothing else is known of it.
+    #[must_use]
+    pub fn new(id: InstanceId, phase: Phase, since: Timestamp) -> Self {
+        InstanceStatus {
+            id,
+            phase,
+            since,
+            spec_digest: None,
+            pid: None,
+            restarts: 0,
+            flapping: false,
+            last_exit: None,
+            last_error: String::new(),
+        }
+    }
+}
+
 /// What an instance is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -99,21 +99,12 @@ mod tests {
     }
 
     fn statuses(phases: &[(&str, Phase)]) -> BTreeMap<InstanceId, InstanceStatus> {
-        let status = |id: &str, phase| InstanceStatus {
-            id: id.parse().unwrap(),
-            phase,
-            since: Timestamp::UNIX_EPOCH,
-            spec_digest: None,
-            pid: None,
-            restarts: 0,
-            flapping: false,
-            last_exit: None,
-            last_error: String::new(),
+        let status = |(id, phase): &(&str, Phase)| {
+            let id: InstanceId = id.parse().unwrap();
+            let status = InstanceStatus::new(id.clone(), *phase, Timestamp::UNIX_EPOCH);
+            (id, status)
         };
-        phases
-            .iter()
-            .map(|(id, phase)| (id.parse().unwrap(), status(id, *phase)))
-            .collect()
+        phases.iter().map(status).collect()
     }
 
     /// The instances of `shop` that are in the table, in order.

@@ -54,15 +54,8 @@ impl Instance {
 
     fn status(&self, id: &InstanceId) -> InstanceStatus {
         InstanceStatus {
-            id: id.clone(),
-            phase: *self.phase.borrow(),
-            since: self.since,
             spec_digest: self.spec,
-            pid: None,
-            restarts: 0,
-            flapping: false,
-            last_exit: None,
-            last_error: String::new(),
+            ..InstanceStatus::new(id.clone(), *self.phase.borrow(), self.since)
         }
     }
 }

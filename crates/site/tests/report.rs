@@ -183,15 +183,8 @@ fn what_waits_is_explained_by_what_it_waits_for_and_why() {
     ready.started_at = Some(at(3_723_000));
     let id: InstanceId = "shop/postgres-1".parse().unwrap();
     let seen = InstanceStatus {
-        id: id.clone(),
-        phase: Phase::Starting,
-        since: at(0),
-        spec_digest: None,
-        pid: Some(1),
-        restarts: 0,
-        flapping: false,
-        last_exit: None,
         last_error: "connection refused".to_owned(),
+        ..InstanceStatus::new(id.clone(), Phase::Starting, at(0))
     };
     let statuses = BTreeMap::from([(id, seen)]);
     let all = explained(Some(&view), &BTreeMap::new(), &statuses, &hosts(3));
@@ -246,17 +239,7 @@ fn a_step_that_failed_names_its_error() {
 #[test]
 fn a_site_whose_instances_are_ready_is_healthy_and_needs_no_explanation() {
     let built = built(SHOP, 3);
-    let seen = |id: &InstanceId| InstanceStatus {
-        id: id.clone(),
-        phase: Phase::Ready,
-        since: at(0),
-        spec_digest: None,
-        pid: Some(1),
-        restarts: 0,
-        flapping: false,
-        last_exit: None,
-        last_error: String::new(),
-    };
+    let seen = |id: &InstanceId| InstanceStatus::new(id.clone(), Phase::Ready, at(0));
     let statuses: BTreeMap<InstanceId, InstanceStatus> = built
         .records
         .values()

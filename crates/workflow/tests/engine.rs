@@ -27,13 +27,8 @@ fn amendment(steps: Vec<Step>) -> Amendment {
 
 #[tokio::test]
 async fn a_job_is_walked_and_its_facts_are_committed_with_its_success() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[]), step("b", &["a"])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(vec![step("a", &[]), step("b", &["a"])]).await;
     world
         .expect("a")
         .await
@@ -86,42 +81,24 @@ async fn bad_plans_are_refused_and_leave_nothing() {
 
 #[tokio::test]
 async fn a_subject_has_one_unfinished_job() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(vec![step("a", &[])]).await;
     match world.engine.submit(job(vec![step("a", &[])])).await {
         Err(JobError::Busy { other, .. }) => assert_eq!(other, id),
         other => panic!("{other:?}"),
     }
     world.expect("a").await.ok();
     world.ended(id).await;
-    world
-        .engine
-        .submit(job(vec![step("a", &[])]))
-        .await
-        .unwrap();
+    world.submit(vec![step("a", &[])]).await;
 }
 
 #[tokio::test]
 async fn lists_are_newest_first_and_filtered() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let first = world
-        .engine
-        .submit(job(vec![step("a", &[])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let first = world.submit(vec![step("a", &[])]).await;
     world.expect("a").await.ok();
     world.ended(first).await;
-    let second = world
-        .engine
-        .submit(job(vec![step("b", &[])]))
-        .await
-        .unwrap();
+    let second = world.submit(vec![step("b", &[])]).await;
     let ids =
         |jobs: Vec<wright_workflow::JobSummary>| jobs.iter().map(|job| job.id).collect::<Vec<_>>();
     let all = world.engine.list(0, &JobFilter::default()).await.unwrap();
@@ -135,16 +112,11 @@ async fn lists_are_newest_first_and_filtered() {
 
 #[tokio::test]
 async fn a_back_off_survives_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(vec![step("a", &[])]).await;
     world.expect("a").await.fail(true);
     world.clock.sleeper(SignedDuration::from_secs(1)).await;
-    let mut world = World::start(world.stop().await);
+    let mut world = world.restarted().await;
     world.clock.sleeper(SignedDuration::from_secs(1)).await;
     assert_eq!(
         world.engine.show(id).await.unwrap().steps[0].state,
@@ -159,15 +131,10 @@ async fn a_back_off_survives_a_restart() {
 
 #[tokio::test]
 async fn what_ran_when_the_engine_stopped_runs_again_under_the_same_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(vec![step("a", &[])]).await;
     let key = world.expect("a").await.context.effect_key();
-    let mut world = World::start(world.stop().await);
+    let mut world = world.restarted().await;
     let call = world.expect("a").await;
     assert_eq!(call.context.effect_key(), key);
     call.ok();
@@ -176,13 +143,8 @@ async fn what_ran_when_the_engine_stopped_runs_again_under_the_same_key() {
 
 #[tokio::test]
 async fn an_attempt_that_overruns_its_deadline_is_cancelled_dropped_and_made_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(vec![step("a", &[])]).await;
     let deaf = world.expect("a").await;
     world.clock.sleeper(SignedDuration::from_secs(30)).await;
     world.clock.advance(SignedDuration::from_secs(30));
@@ -203,13 +165,8 @@ async fn an_attempt_that_overruns_its_deadline_is_cancelled_dropped_and_made_aga
 
 #[tokio::test]
 async fn a_cancelled_job_tells_its_attempts_and_undoes_them() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[]), step("b", &["a"])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(vec![step("a", &[]), step("b", &["a"])]).await;
     let call = world.expect("a").await;
     world
         .engine
@@ -231,13 +188,8 @@ async fn a_cancelled_job_tells_its_attempts_and_undoes_them() {
 
 #[tokio::test]
 async fn a_failed_job_is_retried_by_an_operator_with_new_effect_keys() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[]), step("b", &["a"])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(vec![step("a", &[]), step("b", &["a"])]).await;
     world.expect("a").await.ok();
     world.expect("b").await.fail(false);
     world.expect("undo b").await.ok();
@@ -273,14 +225,13 @@ async fn a_failed_job_is_retried_by_an_operator_with_new_effect_keys() {
 
 #[tokio::test]
 async fn a_new_plan_replaces_the_old_one_under_its_number() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let old = vec![
         step("a", &[]),
         step("on-h1", &["a"]),
         step("end", &["on-h1"]),
     ];
-    let id = world.engine.submit(job(old)).await.unwrap();
+    let id = world.submit(old).await;
     world.expect("a").await.ok();
     let dead = world.expect("on-h1").await;
     let new = vec![
@@ -327,13 +278,8 @@ async fn a_new_plan_replaces_the_old_one_under_its_number() {
 
 #[tokio::test]
 async fn a_watch_shows_the_whole_job_first_and_then_what_changes() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[]), step("b", &[])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(vec![step("a", &[]), step("b", &[])]).await;
     let (a, b) = (world.call().await, world.call().await);
     let mut watch = world.engine.watch(id).await.unwrap();
     let Some(Ok(JobDelta::Whole(view))) = soon(watch.next()).await else {

@@ -10,7 +10,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{World, job, open, soon, step};
+use common::{World, soon, step};
 use jiff::SignedDuration;
 use wright_model::Span;
 use wright_store::Operation;
@@ -38,9 +38,8 @@ async fn waits_again(world: &World, id: JobId) {
 
 #[tokio::test]
 async fn a_follower_is_told_what_it_follows_and_counts_once_that_has_succeeded() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world.engine.submit(job(line())).await.unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(line()).await;
     let (first, second) = (world.expect("a").await, world.expect("b").await);
     assert!(first.context.before.is_none());
     let before = second.context.before.clone().unwrap();
@@ -61,9 +60,8 @@ async fn a_follower_is_told_what_it_follows_and_counts_once_that_has_succeeded()
 
 #[tokio::test]
 async fn an_attempt_that_was_not_begun_because_the_one_before_failed_is_made_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world.engine.submit(job(line())).await.unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(line()).await;
     let (first, second) = (world.expect("a").await, world.expect("b").await);
     let before = second.context.before.clone().unwrap();
     first.fail(true);
@@ -86,9 +84,8 @@ async fn an_attempt_that_was_not_begun_because_the_one_before_failed_is_made_aga
 
 #[tokio::test]
 async fn what_was_begun_although_the_one_before_failed_is_done_anew_under_another_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world.engine.submit(job(line())).await.unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(line()).await;
     let (first, second) = (world.expect("a").await, world.expect("b").await);
     second.ok_with(vec![Operation::put("r/thing", "too early")]);
     first.fail(true);
@@ -105,11 +102,10 @@ async fn what_was_begun_although_the_one_before_failed_is_done_anew_under_anothe
 
 #[tokio::test]
 async fn a_followers_deadline_counts_from_its_turn() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let mut steps = line();
     steps[0].deadline = Span::from_secs(600);
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     let (first, second) = (world.expect("a").await, world.expect("b").await);
     world.clock.advance(SignedDuration::from_secs(500));
     first.ok();
@@ -121,14 +117,13 @@ async fn a_followers_deadline_counts_from_its_turn() {
 
 #[tokio::test]
 async fn another_engine_goes_on_with_a_follower_and_what_it_follows_under_their_keys() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world.engine.submit(job(line())).await.unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(line()).await;
     let keys = [
         world.expect("a").await.context.effect_key(),
         world.expect("b").await.context.effect_key(),
     ];
-    let mut world = World::start(world.stop().await);
+    let mut world = world.restarted().await;
     let (first, second) = (world.expect("a").await, world.expect("b").await);
     assert_eq!(
         [first.context.effect_key(), second.context.effect_key()],

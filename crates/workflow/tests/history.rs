@@ -34,11 +34,7 @@ async fn keys(store: &SharedStore, id: JobId) -> Vec<String> {
 
 /// A job that failed now.
 async fn failed(world: &mut World) -> JobId {
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[])]))
-        .await
-        .unwrap();
+    let id = world.submit(vec![step("a", &[])]).await;
     world.expect("a").await.fail(false);
     world.expect("undo a").await.ok();
     world.ended(id).await;
@@ -98,11 +94,7 @@ async fn an_ended_job_loses_its_steps_and_later_vanishes() {
 async fn a_job_that_has_not_ended_is_never_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = today(&dir).await;
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[])]))
-        .await
-        .unwrap();
+    let id = world.submit(vec![step("a", &[])]).await;
     let call = world.expect("a").await;
     // Its attempt overruns its deadline, and is made again.
     world.clock.advance(SignedDuration::from_hours(400 * DAY));

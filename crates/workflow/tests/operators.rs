@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{World, job, open, soon, step};
+use common::{World, open, soon, step};
 use wright_store::SharedStore;
 use wright_workflow::{
     Engine, JobAction, JobDelta, JobError, JobId, JobState, JobView, Settings, StepState, Verbs,
@@ -42,7 +42,7 @@ fn state(view: &JobView, step: &str) -> StepState {
 async fn paused(dir: &tempfile::TempDir) -> (World, JobId) {
     let mut world = World::start(open(dir).await);
     let steps = vec![step("a", &[]), step("b", &["a"]), step("c", &["b"])];
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     world.expect("a").await;
     let store = world.stop().await;
     desk(&store).pause(id, "lunch", "anna").await.unwrap();
@@ -79,10 +79,9 @@ async fn a_paused_job_ends_what_runs_and_starts_nothing_until_it_is_resumed() {
 
 #[tokio::test]
 async fn a_paused_job_can_be_cancelled_and_is_paused_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let steps = vec![step("a", &[]), step("b", &[]), step("end", &["a", "b"])];
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     let (a, b) = (world.call().await, world.call().await);
     world.engine.pause(id, "", "anna").await.unwrap();
     a.fail(true);
@@ -162,10 +161,9 @@ async fn an_order_given_while_no_engine_runs_is_obeyed_by_the_next() {
 
 #[tokio::test]
 async fn skipping_a_failed_step_begins_an_ended_job_again_without_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let steps = vec![step("a", &[]), step("b", &["a"]), step("c", &["b"])];
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     world.expect("a").await.ok();
     world.expect("b").await.fail(false);
     world.expect("undo b").await.ok();
@@ -193,10 +191,9 @@ async fn skipping_a_failed_step_begins_an_ended_job_again_without_it() {
 
 #[tokio::test]
 async fn a_stuck_step_is_skipped_once_a_person_has_looked() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let steps = vec![step("a", &[]), step("b", &["a"])];
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     world.expect("a").await.ok();
     world.expect("b").await.fail(false);
     world.expect("undo b").await.fail(false);
@@ -212,12 +209,11 @@ async fn a_stuck_step_is_skipped_once_a_person_has_looked() {
 
 #[tokio::test]
 async fn a_job_that_succeeded_is_taken_back_and_says_what_stays() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let mut lasting = step("b", &["a"]);
     lasting.undo = None;
     let steps = vec![step("a", &[]), lasting, step("c", &["b"])];
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     for name in ["a", "b", "c"] {
         world.expect(name).await.ok();
     }
@@ -229,7 +225,7 @@ async fn a_job_that_succeeded_is_taken_back_and_says_what_stays() {
         .unwrap();
     world.expect("undo c").await.ok();
     let undoing = world.expect("undo a").await;
-    let mut world = World::start(world.stop().await);
+    let mut world = world.restarted().await;
     drop(undoing);
     world.expect("undo a").await.ok();
     let view = world.ended(id).await;

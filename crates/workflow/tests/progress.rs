@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{World, ended, job, open, soon, step};
+use common::{World, ended, soon, step};
 use futures::StreamExt as _;
 use wright_workflow::{JobOutline, JobState, Progress, StepState};
 
@@ -26,10 +26,9 @@ fn told(known: Option<JobOutline>, news: Progress) -> Option<JobOutline> {
 
 #[tokio::test]
 async fn progress_begins_with_the_outline_and_ends_with_the_job() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let steps = vec![step("a", &[]), step("b", &["a"])];
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     let a = world.expect("a").await;
     let mut news = Box::pin(world.engine.progress(id).await.unwrap());
     let mut known = told(None, soon(news.next()).await.unwrap().unwrap());
@@ -47,13 +46,8 @@ async fn progress_begins_with_the_outline_and_ends_with_the_job() {
 
 #[tokio::test]
 async fn progress_of_a_job_that_has_ended_is_its_outline() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![step("a", &[])]))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(vec![step("a", &[])]).await;
     world.expect("a").await.ok();
     let view = ended(&world.engine, id).await;
     let news = world.engine.progress(id).await.unwrap();

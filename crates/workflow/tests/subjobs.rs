@@ -51,7 +51,7 @@ async fn a_step_is_another_job_and_both_show_it() {
     // One slot: the parent holds none while it waits.
     let mut world = World::start_with(open(&dir).await, |settings| settings.global = 1);
     let steps = part(vec![step("x", &[]), step("y", &["x"])]);
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     world.expect("x").await.ok();
     let child = children(&world, id).await.remove(0);
     assert_eq!(child.state, JobState::Running);
@@ -74,15 +74,14 @@ async fn a_step_is_another_job_and_both_show_it() {
 
 #[tokio::test]
 async fn its_steps_may_be_in_the_store() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let puts = [("1", step("x", &[])), ("2", step("y", &["x"]))].map(|(n, step)| {
         let steps = serde_json::to_vec(&vec![step]).unwrap();
         Operation::put(format!("graphs/part/{n}"), steps)
     });
     world.store.commit(Vec::new(), puts.into()).await.unwrap();
     let steps = vec![sub_job("sub", &[], Graph::At("graphs/part/".to_owned()))];
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     world.expect("x").await.ok();
     world.expect("y").await.ok();
     assert_eq!(world.ended(id).await.summary.state, JobState::Succeeded);
@@ -90,8 +89,7 @@ async fn its_steps_may_be_in_the_store() {
 
 #[tokio::test]
 async fn a_graph_within_a_graph_is_checked_before_anything_runs() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::start(open(&dir).await);
+    let world = World::fresh().await;
     let nested = vec![sub_job("inner", &[], Graph::Steps(vec![step("x", &["y"])]))];
     let refused = world.engine.submit(job(part(nested))).await.unwrap_err();
     assert_eq!(
@@ -107,13 +105,8 @@ async fn a_graph_within_a_graph_is_checked_before_anything_runs() {
 
 #[tokio::test]
 async fn a_job_that_fails_fails_its_step_with_its_cause() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(part(vec![step("x", &[])])))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(part(vec![step("x", &[])])).await;
     world.expect("x").await.fail(false);
     world.expect("undo x").await.ok();
     let view = world.ended(id).await;
@@ -126,15 +119,10 @@ async fn a_job_that_fails_fails_its_step_with_its_cause() {
 
 #[tokio::test]
 async fn a_job_is_submitted_once_whoever_dies() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(part(vec![step("x", &[])])))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(part(vec![step("x", &[])])).await;
     world.expect("x").await;
-    let mut world = World::start(world.stop().await);
+    let mut world = world.restarted().await;
     world.expect("x").await.ok();
     world.expect("after").await.ok();
     assert_eq!(world.ended(id).await.summary.state, JobState::Succeeded);
@@ -144,13 +132,10 @@ async fn a_job_is_submitted_once_whoever_dies() {
 
 #[tokio::test]
 async fn a_cancelled_parent_cancels_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let id = world
-        .engine
-        .submit(job(part(vec![step("x", &[]), step("y", &["x"])])))
-        .await
-        .unwrap();
+        .submit(part(vec![step("x", &[]), step("y", &["x"])]))
+        .await;
     let call = world.expect("x").await;
     world.engine.cancel(id, "not today", "anna").await.unwrap();
     soon(call.context.cancel.cancelled()).await;
@@ -164,13 +149,10 @@ async fn a_cancelled_parent_cancels_it() {
 
 #[tokio::test]
 async fn the_undo_of_its_step_takes_it_back_in_reverse_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
+    let mut world = World::fresh().await;
     let id = world
-        .engine
-        .submit(job(part(vec![step("x", &[]), step("y", &["x"])])))
-        .await
-        .unwrap();
+        .submit(part(vec![step("x", &[]), step("y", &["x"])]))
+        .await;
     world.expect("x").await.ok();
     world.expect("y").await.ok();
     world.expect("after").await.fail(false);
@@ -178,7 +160,7 @@ async fn the_undo_of_its_step_takes_it_back_in_reverse_order() {
     world.expect("undo y").await.ok();
     world.expect("undo x").await;
     // The undo is done again by the next engine, and finds the child half taken back.
-    let mut world = World::start(world.stop().await);
+    let mut world = world.restarted().await;
     world.expect("undo x").await.ok();
     let view = world.ended(id).await;
     assert_eq!(view.summary.state, JobState::Failed);
@@ -188,13 +170,8 @@ async fn the_undo_of_its_step_takes_it_back_in_reverse_order() {
 
 #[tokio::test]
 async fn a_child_that_cannot_be_taken_back_leaves_its_parent_stuck() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(part(vec![step("x", &[])])))
-        .await
-        .unwrap();
+    let mut world = World::fresh().await;
+    let id = world.submit(part(vec![step("x", &[])])).await;
     world.expect("x").await.ok();
     world.expect("after").await.fail(false);
     world.expect("undo after").await.ok();

@@ -55,14 +55,13 @@ async fn asked(world: &World, id: JobId) {
 
 #[tokio::test]
 async fn an_approved_step_succeeds_with_the_answer_and_held_no_slot() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start_with(open(&dir).await, |settings| settings.global = 1);
+    let mut world = World::fresh_with(|settings| settings.global = 1).await;
     let steps = vec![
         question("ask", &[]),
         step("beside", &[]),
         step("go", &["ask"]),
     ];
-    let id = world.engine.submit(job(steps)).await.unwrap();
+    let id = world.submit(steps).await;
     world.expect("beside").await.ok();
     asked(&world, id).await;
     let shown = world.engine.show(id).await.unwrap().questions;
@@ -88,10 +87,9 @@ async fn an_approved_step_succeeds_with_the_answer_and_held_no_slot() {
 
 #[tokio::test]
 async fn tenants_take_turns_for_the_only_slot() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::start_with(open(&dir).await, |settings| settings.global = 1);
+    let mut world = World::fresh_with(|settings| settings.global = 1).await;
     let flood = ["f1", "f2", "f3"].map(|name| step(name, &[]));
-    world.engine.submit(job(flood.into())).await.unwrap();
+    world.submit(flood.into()).await;
     let first = world.call().await;
     let small = JobSpec {
         subject: "site/other".to_owned(),
@@ -108,13 +106,8 @@ async fn tenants_take_turns_for_the_only_slot() {
 
 #[tokio::test]
 async fn a_refused_step_fails_with_who_and_why() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![question("ask", &[])]))
-        .await
-        .unwrap();
+    let world = World::fresh().await;
+    let id = world.submit(vec![question("ask", &[])]).await;
     asked(&world, id).await;
     let silent = world.engine.answer(id, "ask", no(), "", "anna").await;
     assert!(matches!(silent, Err(JobError::NoReason)));
@@ -137,11 +130,7 @@ async fn a_refused_step_fails_with_who_and_why() {
 async fn a_question_expires_also_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![question("ask", &[])]))
-        .await
-        .unwrap();
+    let id = world.submit(vec![question("ask", &[])]).await;
     world.clock.sleeper(SignedDuration::from_hours(1)).await;
     world.clock.advance(SignedDuration::from_mins(40));
     let clock = world.clock.clone();
@@ -162,11 +151,7 @@ async fn a_question_expires_also_over_a_restart() {
 async fn an_answer_given_while_no_engine_runs_counts() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![question("ask", &[])]))
-        .await
-        .unwrap();
+    let id = world.submit(vec![question("ask", &[])]).await;
     asked(&world, id).await;
     let engine = world.engine.clone();
     let store = world.stop().await;
@@ -180,13 +165,8 @@ async fn an_answer_given_while_no_engine_runs_counts() {
 
 #[tokio::test]
 async fn a_cancelled_job_withdraws_its_question() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![question("ask", &[])]))
-        .await
-        .unwrap();
+    let world = World::fresh().await;
+    let id = world.submit(vec![question("ask", &[])]).await;
     asked(&world, id).await;
     world.engine.cancel(id, "not today", "anna").await.unwrap();
     let view = world.ended(id).await;
@@ -196,13 +176,8 @@ async fn a_cancelled_job_withdraws_its_question() {
 
 #[tokio::test]
 async fn a_retried_job_asks_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::start(open(&dir).await);
-    let id = world
-        .engine
-        .submit(job(vec![question("ask", &[])]))
-        .await
-        .unwrap();
+    let world = World::fresh().await;
+    let id = world.submit(vec![question("ask", &[])]).await;
     asked(&world, id).await;
     let engine = &world.engine;
     engine.answer(id, "ask", no(), "no", "anna").await.unwrap();

@@ -175,9 +175,23 @@ pub struct World {
     pub calls: mpsc::UnboundedReceiver<Call>,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), JobError>>,
+    /// Where the store is, if it is this world's own: removed with it.
+    dir: Option<tempfile::TempDir>,
 }
 
 impl World {
+    /// An engine on a new store.
+    pub async fn fresh() -> World {
+        World::fresh_with(|_| {}).await
+    }
+
+    pub async fn fresh_with(change: impl FnOnce(&mut Settings)) -> World {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut world = World::start_with(open(&dir).await, change);
+        world.dir = Some(dir);
+        world
+    }
+
     pub fn start(store: SharedStore) -> World {
         World::start_with(store, |_| {})
     }
@@ -206,7 +220,21 @@ impl World {
             calls,
             shutdown,
             running,
+            dir: None,
         }
+    }
+
+    /// Ends the engine and begins another on the same store.
+    pub async fn restarted(mut self) -> World {
+        let dir = self.dir.take();
+        let mut world = World::start(self.stop().await);
+        world.dir = dir;
+        world
+    }
+
+    pub async fn submit(&self, steps: Vec<Step>) -> JobId {
+        let submitted = self.engine.submit(job(steps)).await;
+        submitted.expect("a good plan")
     }
 
     pub async fn call(&mut self) -> Call {
