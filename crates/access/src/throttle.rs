@@ -1,13 +1,15 @@
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
+use wright_model::BackOff;
 
 /// Attempts that cost nothing.
 const FREE: u32 = 5;
-/// The wait after the first attempt that costs, seconds; doubled by each one after it.
-const FIRST: u64 = 1;
-/// The longest wait, seconds.
-const LONGEST: u64 = 15 * 60;
+/// The waits after those that cost.
+const BACK_OFF: BackOff = BackOff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(15 * 60),
+};
 /// After this long without an attempt all is forgotten, seconds.
 const FORGOTTEN: i64 = 60 * 60;
 /// The most that is remembered: the oldest go.
@@ -32,13 +34,10 @@ impl Throttle {
     pub fn wait(&self, who: &str, now: Timestamp) -> Option<Duration> {
         let failed = self.failures.get(who)?;
         let over = failed.count.checked_sub(FREE)?;
-        let wait = FIRST
-            .checked_shl(over.min(32))
-            .unwrap_or(LONGEST)
-            .min(LONGEST);
         let waited = now.duration_since(failed.last);
         let waited = Duration::try_from(waited).unwrap_or_default();
-        Duration::from_secs(wait)
+        BACK_OFF
+            .after(over.saturating_add(1))
             .checked_sub(waited)
             .filter(|left| !left.is_zero())
     }

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use wright_model::BackOff;
 
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
+const RESTART: BackOff = BackOff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};
 /// A program that ran this long is taken for mended.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -15,19 +18,18 @@ const FLAPPING_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 /// The delays before restarts: 1 s, doubling to 60 s, from the beginning again once the program
 /// ran for 60 s.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff {
-    last: Option<Duration>,
+pub(crate) struct Restarts {
+    failures: u32,
 }
 
-impl Backoff {
+impl Restarts {
     /// The delay after the program ran for `ran`.
     pub(crate) fn after(&mut self, ran: Duration) -> Duration {
-        let delay = match self.last {
-            Some(last) if ran < STEADY => (last * 2).min(LONGEST),
-            _ => FIRST,
-        };
-        self.last = Some(delay);
-        delay
+        if ran >= STEADY {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        RESTART.after(self.failures)
     }
 }
 
@@ -43,19 +45,19 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_a_minute() {
-        let mut backoff = Backoff::default();
+        let mut restarts = Restarts::default();
         let delays: Vec<_> = (0..8)
-            .map(|_| backoff.after(Duration::from_secs(3)).as_secs())
+            .map(|_| restarts.after(Duration::from_secs(3)).as_secs())
             .collect();
         assert_eq!(delays, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 
     #[test]
     fn a_program_that_ran_for_a_minute_starts_anew() {
-        let mut backoff = Backoff::default();
-        backoff.after(Duration::ZERO);
-        backoff.after(Duration::ZERO);
-        assert_eq!(backoff.after(STEADY), FIRST);
+        let mut restarts = Restarts::default();
+        restarts.after(Duration::ZERO);
+        restarts.after(Duration::ZERO);
+        assert_eq!(restarts.after(STEADY), RESTART.first);
     }
 
     #[test]

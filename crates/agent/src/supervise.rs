@@ -13,7 +13,7 @@ use wright_package::Action;
 use wright_protocol::Fault;
 
 use crate::{
-    backoff::{self, Backoff},
+    backoff::{self, Restarts},
     cgroup::Group,
     check::{self, Reply},
     command::{self, Waiting},
@@ -137,7 +137,7 @@ async fn supervise(
     mut begin: Begin,
     stop: CancellationToken,
 ) -> Result<(), Fault> {
-    let mut backoff = Backoff::default();
+    let mut restarts = Restarts::default();
     loop {
         let (exit, ran) = match begin {
             Begin::Ended(exit) => (exit, Duration::ZERO),
@@ -166,7 +166,7 @@ async fn supervise(
             record.enter(Phase::Backoff);
         });
         begin = loop {
-            let delay = backoff.after(ran);
+            let delay = restarts.after(ran);
             tokio::select! {
                 () = sleep(delay) => {}
                 () = stop.cancelled() => return ended(&instance),

@@ -19,6 +19,7 @@
 //! - Every type that goes over a wire or into the store refuses unknown fields where people write
 //!   it by hand, and tolerates them where only programs do.
 
+mod back_off;
 mod digest;
 mod facts;
 mod host;
@@ -30,6 +31,7 @@ mod problem;
 pub mod token;
 mod units;
 
+pub use back_off::BackOff;
 pub use digest::{Digest, DigestError};
 pub use facts::{Cpu, Disk, Facts, NetworkInterface, OperatingSystem};
 pub use host::{Capacity, Host, HostState};

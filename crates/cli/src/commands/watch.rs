@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use serde_json::Value;
+use wright_model::BackOff;
 
 use super::{Context, encoded};
 use crate::{
@@ -13,10 +14,11 @@ use crate::{
     output,
 };
 
-/// The first wait before the server is asked again; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The longest.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The waits before a server is asked again.
+const AGAIN: BackOff = BackOff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(5),
+};
 /// A server that lives says something every few seconds.
 const SILENCE: Duration = Duration::from_secs(20);
 
@@ -28,7 +30,7 @@ pub async fn run(context: Context, watching: WatchArgs) -> Result<(), Failure> {
         group: watching.group,
         filter: watching.filter,
         position: watching.from.map(|from| from.to_string()),
-        wait: FIRST_WAIT,
+        failures: 0,
     };
     loop {
         match follower.follow().await {
@@ -46,7 +48,8 @@ struct Follower {
     filter: String,
     /// What was told last.
     position: Option<String>,
-    wait: Duration,
+    /// Connections in a row that told nothing.
+    failures: u32,
 }
 
 impl Follower {
@@ -84,16 +87,16 @@ impl Follower {
             _ => {}
         }
         self.position = Some(event.id);
-        self.wait = FIRST_WAIT;
+        self.failures = 0;
         Ok(())
     }
 
     async fn pause(&mut self, failure: &Failure) {
-        if self.wait == FIRST_WAIT {
+        if self.failures == 0 {
             eprintln!("{failure}\ngoing on as soon as a server answers");
         }
-        tokio::time::sleep(self.wait).await;
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        self.failures = self.failures.saturating_add(1);
+        tokio::time::sleep(AGAIN.after(self.failures)).await;
     }
 }
 

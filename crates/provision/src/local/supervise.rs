@@ -7,11 +7,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
+use wright_model::BackOff;
 
 use super::agent::{Agent, Running};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const START: BackOff = BackOff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(5),
+};
 
 /// An agent that ran this long did not fail at its start.
 const STEADY: Duration = Duration::from_secs(30);
@@ -43,29 +46,30 @@ impl Drop for Supervision {
     }
 }
 
-/// The pause before a start, after one of `last`.
-fn next_pause(last: Duration, ran: Duration) -> Duration {
+/// Failed starts in a row, after `before` of them and one that `ran` so long.
+fn failures(before: u32, ran: Duration) -> u32 {
     if ran >= STEADY {
-        FIRST_PAUSE
+        1
     } else {
-        (last * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE)
+        before.saturating_add(1)
     }
 }
 
 async fn keep(agent: Agent, mut running: Running) {
-    let mut pause = Duration::ZERO;
+    let mut failed = 0;
     loop {
         let begun = Instant::now();
         let how = running.ended().await;
-        pause = next_pause(pause, begun.elapsed());
+        failed = failures(failed, begun.elapsed());
+        let pause = START.after(failed);
         tracing::warn!(host = %agent.host, how, ?pause, "the agent ended; it is started again");
         running = loop {
-            sleep(pause).await;
+            sleep(START.after(failed)).await;
             match agent.spawn() {
                 Ok(running) => break running,
                 Err(error) => {
                     tracing::error!(host = %agent.host, %error, "the agent cannot be started");
-                    pause = next_pause(pause, Duration::ZERO);
+                    failed = failures(failed, Duration::ZERO);
                 }
             }
         };
@@ -77,14 +81,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pause_doubles_up_to_its_limit_and_begins_anew_after_a_steady_run() {
-        let mut pause = Duration::ZERO;
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            pause = next_pause(pause, Duration::ZERO);
-            pauses.push(pause.as_millis());
-        }
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(next_pause(pause, STEADY), FIRST_PAUSE);
+    fn the_pause_grows_with_each_failure_and_begins_anew_after_a_steady_run() {
+        let failed = failures(failures(0, Duration::ZERO), Duration::ZERO);
+        assert_eq!(START.after(failed), START.first * 2);
+        assert_eq!(START.after(failures(failed, STEADY)), START.first);
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, Uri, header};
 use http_body_util::Full;
 use jiff::Timestamp;
+use wright_model::BackOff;
 
 use super::{Hook, Letter};
 use crate::outward::{self, OutwardError};
@@ -15,10 +16,8 @@ use crate::outward::{self, OutwardError};
 pub struct Pace {
     /// A receiver that has not answered for this long has failed.
     pub timeout: Duration,
-    /// The wait after the first failure; it doubles.
-    pub first: Duration,
-    /// The longest wait.
-    pub longest: Duration,
+    /// The waits before a letter is sent again.
+    pub again: BackOff,
     /// How long what was delivered may be not noted yet.
     pub unnoted: Duration,
 }
@@ -27,18 +26,12 @@ impl Default for Pace {
     fn default() -> Self {
         Pace {
             timeout: Duration::from_secs(15),
-            first: Duration::from_secs(1),
-            longest: Duration::from_secs(300),
+            again: BackOff {
+                first: Duration::from_secs(1),
+                longest: Duration::from_secs(300),
+            },
             unnoted: Duration::from_millis(200),
         }
-    }
-}
-
-impl Pace {
-    /// The wait after so many failures, from 1.
-    pub fn wait(&self, failures: u32) -> Duration {
-        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-        self.first.saturating_mul(doubled).min(self.longest)
     }
 }
 
@@ -133,17 +126,5 @@ impl Courier {
         } else {
             Err(PostError::Refused(answer.status()))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_the_longest() {
-        let pace = Pace::default();
-        let waits = [1, 2, 3, 9, 10, 99].map(|failures| pace.wait(failures).as_secs());
-        assert_eq!(waits, [1, 2, 4, 256, 300, 300]);
     }
 }

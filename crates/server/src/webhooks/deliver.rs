@@ -160,7 +160,7 @@ impl Delivery {
                 self.records.bury(&self.leads, name, &dead, &post).await?;
                 return Ok(true);
             }
-            let wait = self.pace.wait(attempts);
+            let wait = self.pace.again.after(attempts);
             let failing = Failing {
                 id: letter.id.clone(),
                 attempts,

@@ -16,6 +16,7 @@ use wright_inventory::{
     Inventory,
     feed::{Hub, Position, Settings},
 };
+use wright_model::BackOff;
 use wright_store::{Guard, Operation, SharedStore};
 use wright_workflow::{Engine, Verbs};
 
@@ -133,8 +134,10 @@ impl Bed {
             rights: self.rights.clone(),
             pace: Pace {
                 timeout: Duration::from_millis(500),
-                first: Duration::from_millis(5),
-                longest: Duration::from_millis(20),
+                again: BackOff {
+                    first: Duration::from_millis(5),
+                    longest: Duration::from_millis(20),
+                },
                 unnoted: Duration::from_millis(10),
             },
             leads: self.leads.clone(),

@@ -26,6 +26,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
+use wright_model::BackOff;
 
 pub(crate) use slots::{Slots, Tenant};
 
@@ -318,12 +319,11 @@ impl Walk {
 
 /// How long to wait after the `failed`th attempt in a row (from 1).
 fn back_off(retry: &Retry, failed: u32) -> jiff::SignedDuration {
-    let doubled = retry
-        .first
-        .millis()
-        .saturating_mul(1_u64 << failed.saturating_sub(1).min(32));
-    let millis = doubled.min(retry.cap.millis());
-    jiff::SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+    let waits = BackOff {
+        first: retry.first.duration(),
+        longest: retry.cap.duration(),
+    };
+    jiff::SignedDuration::try_from(waits.after(failed)).unwrap_or(jiff::SignedDuration::MAX)
 }
 
 /// One line: the step, its target, what went wrong.
