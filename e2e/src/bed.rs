@@ -80,11 +80,14 @@ impl Bed {
         20_000 + u16::from(self.network) * 10 + offset
     }
 
-    /// The command, with the bed's data directory.
+    /// The command, with the bed's data directory. It heeds the end of its terminal also where whoever runs
+    /// the tests does not, as under `nohup`: that would be passed on.
     pub fn command(&self) -> Command {
         use std::os::unix::process::CommandExt as _;
-        let mut command = Command::new(built("wright"));
+        let mut command = Command::new("env");
         command
+            .arg("--default-signal=HUP")
+            .arg(built("wright"))
             .env("WRIGHT_DATA", self.data())
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
@@ -157,7 +160,12 @@ impl Bed {
             return;
         };
         signal(server.id(), with);
-        let status = server.wait().unwrap();
+        let mut ended = None;
+        self.eventually("the server has ended", |_| {
+            ended = server.try_wait().unwrap();
+            ended.is_some()
+        });
+        let status = ended.unwrap();
         assert!(status.success(), "{status}: {}", self.log());
     }
 

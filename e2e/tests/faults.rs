@@ -281,3 +281,56 @@ fn a_full_disk_under_an_agent_is_named() {
     assert!(bed.programs().is_empty());
     bed.finish();
 }
+
+/// The drift that `wright` shows: the host, the field, what was discovered.
+fn drift(bed: &Bed) -> Vec<[String; 3]> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let drift = bed.json(&["drift"]);
+    let of = |one: &serde_json::Value| ["name", "field", "discovered"].map(|key| text(&one[key]));
+    drift.as_array().into_iter().flatten().map(of).collect()
+}
+
+#[test]
+fn after_an_old_backup_is_restored_drift_names_what_hosts_have_and_lack_and_puts_it_right() {
+    let mut bed = Bed::start(2);
+    let mut site = Site::new(vec![App::new("web", 8102)]);
+    assert!(bed.up(&site).ok);
+    bed.must(&["store", "backup", "one.db"]);
+    *site.app("web") = site.app("web").clone().instances(2);
+    assert!(bed.up(&site).ok);
+    bed.must(&["store", "backup", "two.db"]);
+    let host = bed.instance("web-2")["record"]["spec"]["host"].clone();
+    let host = host.as_str().unwrap();
+    let differs = |discovered: &str| {
+        let field = "instances.test.web-2".to_owned();
+        [[host.to_owned(), field, discovered.to_owned()]]
+    };
+    let revert = ["drift", "revert", "host", host, "instances.test.web-2"];
+    let restore = |bed: &mut Bed, backup: &str| {
+        bed.kill_server();
+        bed.must(&["store", "restore", backup, "--replace"]);
+        bed.start_server();
+    };
+
+    restore(&mut bed, "one.db");
+    bed.eventually("an instance that nobody recorded is seen", |bed| {
+        drift(bed) == differs("there")
+    });
+    bed.must(&revert);
+    assert!(drift(&bed).is_empty(), "{:?}", drift(&bed));
+    assert_eq!(bed.programs().len(), 1);
+
+    restore(&mut bed, "two.db");
+    bed.eventually("an instance that is not there is seen", |bed| {
+        drift(bed) == differs("not there")
+    });
+    bed.must(&revert);
+    bed.eventually("it serves again", |bed| {
+        let web = bed.instance("web-2");
+        web["status"]["phase"] == "ready" && web["record"]["traffic"] == "on"
+    });
+    bed.eventually("nothing differs", |bed| drift(bed).is_empty());
+    assert_eq!(bed.programs().len(), 2);
+    bed.must(&["site", "down", "test", "--yes"]);
+    bed.finish();
+}

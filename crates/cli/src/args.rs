@@ -703,7 +703,7 @@ pub enum InstanceCommand {
     /// Free disk space that it can spare.
     #[command(after_help = "Example:\n  wright instance diskclear shop/catalog-1")]
     Diskclear(Target),
-    /// Give it up with its data where its host is gone for good; it is set up anew elsewhere.
+    /// Give it up with its data where its host is gone for good, or has it no more; it is set up anew.
     #[command(after_help = "Example:\n  wright instance forget shop/postgres-1 --yes")]
     Forget {
         #[command(flatten)]
@@ -751,6 +751,17 @@ pub enum StoreCommand {
     /// Copy the store while it is in use.
     #[command(after_help = "Example:\n  wright store backup wright-backup.db")]
     Backup { file: PathBuf },
+    /// Make a backup the store again, while no server runs. Watchers are told to list again.
+    #[command(
+        after_help = "Examples:\n  wright store restore wright-backup.db\n  wright store restore wright-backup.db --replace   # the store that is there is kept beside"
+    )]
+    Restore {
+        /// What `wright store backup` made.
+        file: PathBuf,
+        /// Also where there is a store, which is kept beside.
+        #[arg(long)]
+        replace: bool,
+    },
     /// Copy a store that no server uses into an empty one: keys and values, not history and leases.
     #[command(
         after_help = "Example:\n  wright store copy file:.wright/store etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379"

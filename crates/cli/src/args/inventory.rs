@@ -106,7 +106,7 @@ pub enum DriftCommand {
         field: ResolveArgs,
     },
     /// Have it made what is declared, where the platform can: an instance that nobody recorded is
-    /// stopped and uninstalled.
+    /// stopped and uninstalled, one that is not where it is recorded is set up again.
     #[command(after_help = "Example:\n  wright drift revert host h3 instances.shop.catalog-1")]
     Revert {
         #[command(flatten)]

@@ -30,7 +30,18 @@ pub enum ControlError {
         /// The site's last job.
         later: JobId,
     },
-    /// The instance's host lives.
+    /// An instance kept data, which is gone from its host with it.
+    #[error(
+        "the data of {instance} was on host {host} and is not there any more: bring it back; or, if it may be lost \
+         or stands elsewhere, forget it: wright instance forget {instance}"
+    )]
+    DataLost {
+        /// Which.
+        instance: InstanceId,
+        /// Where it was.
+        host: Name,
+    },
+    /// The instance's host lives and has it.
     #[error("{instance} is on host {host}, which is not dead: change the site's files instead")]
     Alive {
         /// Which.

@@ -40,7 +40,10 @@ impl Control {
                 if here.values().all(|record| record.spec.host != *host) {
                     return Ok(());
                 }
-                self.repair(site, &record, host).await
+                let title = format!("repair {site} after the death of {host}");
+                self.repair(&record, title, "wright")
+                    .await
+                    .and_then(left_out)
             }
         };
         self.note_repair(site, host, done).await
@@ -156,13 +159,13 @@ impl Control {
             .await?)
     }
 
-    /// Starts a job that sets up elsewhere what ran on the dead host.
-    async fn repair(
+    /// Starts a job that makes a site again what it was when it stood. Under the lock of planning.
+    pub(super) async fn repair(
         self: &Arc<Self>,
-        site: &Name,
         record: &SiteRecord,
-        host: &Name,
-    ) -> Result<(), ControlError> {
+        title: String,
+        actor: &str,
+    ) -> Result<Repair, ControlError> {
         let bundle = &records::bundle(&self.store, record.stood.unwrap_or(record.bundle)).await?;
         let mut kept = self.drafts.of(bundle);
         let desired = self.resolve(bundle, &mut kept).await?;
@@ -170,26 +173,25 @@ impl Control {
         let draft = self.draft(&desired, &observed, &mut kept).await?;
         let lost = draft.warnings().iter();
         let lost = lost.filter(|warning| warning.code == "store-lost");
-        let lost: Vec<_> = lost.cloned().collect();
-        if draft.step_count() == 0 {
-            return left_out(lost);
-        }
-        let title = format!("repair {site} after the death of {host}");
+        let lost = lost.cloned().collect();
         let work = Work {
             bundle,
             kind: "site-repair",
             title,
-            actor: "wright",
+            actor,
         };
-        self.carry_out(&draft, work).await?;
-        left_out(lost)
+        let job = match draft.step_count() {
+            0 => None,
+            _ => Some(self.carry_out(&draft, work).await?),
+        };
+        Ok(Repair { job, lost })
     }
 
-    /// Gives up the data of an instance whose host is gone for good, as an operator's decision; the
-    /// instance is then set up anew elsewhere.
+    /// Gives up the data of an instance that is gone for good, with its host or from it, as an operator's
+    /// decision; the instance is then set up anew.
     ///
     /// # Errors
-    /// Where there is no such instance, or its host is not dead.
+    /// Where there is no such instance, or its host is not dead and has it.
     pub async fn forget_instance(
         self: &Arc<Self>,
         id: &InstanceId,
@@ -200,10 +202,10 @@ impl Control {
         let record = record.ok_or_else(|| ControlError::NotFound(format!("instance {id}")))?;
         let host = record.spec.host;
         let hosts = records::hosts(&self.inventory).await?;
-        if hosts
+        let lives = hosts
             .iter()
-            .any(|known| known.name == host && known.state != HostState::Dead)
-        {
+            .any(|known| known.name == host && known.state != HostState::Dead);
+        if lives && !self.is_missing(&host, id).await? {
             return Err(ControlError::Alive {
                 instance: id.clone(),
                 host,
@@ -225,8 +227,10 @@ impl Control {
         if record.going || self.running(&id.site).await?.is_some() {
             return Ok(());
         }
-        let done = self.repair(&id.site, &record, &host).await;
-        self.note_repair(&id.site, &host, done).await
+        let title = format!("set up {id} without its data");
+        let done = self.repair(&record, title, actor).await;
+        self.note_repair(&id.site, &host, done.and_then(left_out))
+            .await
     }
 
     /// Removes the records of instances whose host is gone for good and that nobody replaces.
@@ -259,8 +263,16 @@ impl Control {
     }
 }
 
+/// A repair that was begun.
+pub(super) struct Repair {
+    /// The job, where there is something to do.
+    pub job: Option<JobId>,
+    /// Stores whose data is gone: they are left to a person.
+    lost: Vec<Diagnostic>,
+}
+
 /// What a repair had to leave to a person.
-fn left_out(lost: Vec<Diagnostic>) -> Result<(), ControlError> {
+fn left_out(Repair { lost, .. }: Repair) -> Result<(), ControlError> {
     if lost.is_empty() {
         return Ok(());
     }

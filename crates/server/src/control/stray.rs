@@ -1,13 +1,14 @@
 //! Instances that a host has and nobody recorded, and those that are recorded and not there.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wright_inventory::{Event, InventoryError};
-use wright_model::{InstanceId, Name};
+use wright_model::{InstanceId, Name, Traffic};
 use wright_protocol::Task;
+use wright_workflow::JobId;
 
 use super::{Control, ControlError, end::site_of};
 use crate::records;
@@ -67,6 +68,60 @@ impl Control {
         let mut strays: Vec<Stray> = missing.chain(unknown).collect();
         strays.retain(|stray| !changing.contains(&stray.instance.site));
         Ok(strays)
+    }
+
+    /// Whether an instance that is recorded on a host is not there, though its agent is.
+    pub(super) async fn is_missing(
+        &self,
+        host: &Name,
+        instance: &InstanceId,
+    ) -> Result<bool, ControlError> {
+        let mut strays = self.strays(Some(host)).await?.into_iter();
+        Ok(strays.any(|stray| stray.recorded && stray.instance == *instance))
+    }
+
+    /// Sets up again, on its host, an instance that is recorded and not there: the record says that it is
+    /// out of service, and a job makes the site whole.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] where it is there, or its site is not to stand;
+    /// [`ControlError::Busy`] where a job changes its site; [`ControlError::DataLost`] where it kept data.
+    pub async fn set_up_missing(
+        self: &Arc<Self>,
+        host: &Name,
+        instance: &InstanceId,
+        actor: &str,
+    ) -> Result<Option<JobId>, ControlError> {
+        let _one = self.planning.lock().await?;
+        let site = &instance.site;
+        if let Some(job) = self.running(site).await? {
+            return Err(ControlError::Busy(job));
+        }
+        let missing = || ControlError::NotFound(format!("instance {instance} missing on {host}"));
+        let record = records::instance(&self.inventory, instance).await?;
+        let mut record = record.ok_or_else(missing)?;
+        if !self.is_missing(host, instance).await? {
+            return Err(missing());
+        }
+        if record.spec.store {
+            return Err(ControlError::DataLost {
+                instance: instance.clone(),
+                host: host.clone(),
+            });
+        }
+        let standing = records::site(&self.inventory, site).await?;
+        let standing = standing.filter(|standing| !standing.going);
+        let standing = standing
+            .ok_or_else(|| ControlError::NotFound(format!("site {site} that is to stand")))?;
+        record.traffic = Traffic::Off;
+        let message = format!("it was not on {host} any more, and is set up again");
+        let subject = format!("instance/{instance}");
+        let event = Event::new(actor, "instance-missing", &subject, &message);
+        let mut writes = records::put_instance(&record)?;
+        writes.push(event.operation()?);
+        self.store.commit(Vec::new(), writes).await?;
+        let title = format!("set up {instance} again on {host}");
+        Ok(self.repair(&standing, title, actor).await?.job)
     }
 
     /// Stops and uninstalls an instance that a host has and nobody recorded.

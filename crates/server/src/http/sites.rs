@@ -32,6 +32,9 @@ impl From<ControlError> for Refusal {
             ControlError::Alive { .. } => {
                 Refusal::new(409, "alive", "the instance is not lost", detail)
             }
+            ControlError::DataLost { .. } => {
+                Refusal::new(409, "data-lost", "its data is not there", detail)
+            }
             ControlError::Host { .. } => {
                 Refusal::new(409, "operation", "the operation failed", detail)
             }

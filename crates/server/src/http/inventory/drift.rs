@@ -339,15 +339,23 @@ async fn instance_drift(
                 message: format!("{instance} was stopped and uninstalled on {host}"),
             }))
         }
-        (Resolution::Revert, true) => Err(cannot_revert(format!(
-            "{instance} is recorded on {host}, whose agent has no such instance: the platform sets \
-             instances up again when their host dies, not when they vanish from a living one. Kill the host \
-             (`wright host kill {host}`) to have all of its instances set up elsewhere, or take the site \
-             down and up"
-        ))),
+        (Resolution::Revert, true) if wanted.dry_run => Ok(Json(Resolved {
+            message: format!("{instance} would be set up again on {host}"),
+        })),
+        (Resolution::Revert, true) => {
+            let actor = known.caller.name();
+            let job = rooms.control.set_up_missing(&host, &instance, actor);
+            let message = match job.await? {
+                Some(job) => format!(
+                    "{instance} is set up again on {host} by job {job}; see `wright job watch {job}`"
+                ),
+                None => format!("{instance} is not needed any more"),
+            };
+            Ok(Json(Resolved { message }))
+        }
         (Resolution::Accept | Resolution::Tolerate, _) => Err(cannot_revert(
-            "instances are recorded by the jobs that set them up: an instance that nobody recorded is put \
-             back with `revert`"
+            "instances are recorded by the jobs that set them up: one that is not where it is recorded is \
+             put right with `revert`"
                 .to_owned(),
         )),
     }
