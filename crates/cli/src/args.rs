@@ -129,7 +129,7 @@ pub enum Command {
     /// Every change of resources from now on, one line each; goes on by itself when the server was
     /// away.
     #[command(
-        after_help = "Examples:\n  wright watch host\n  wright watch host --filter 'host.state == \"lost\"'\n  wright watch host,rack -o json\n  wright watch -g web\n  wright watch instance --from 812"
+        after_help = "Examples:\n  wright watch host\n  wright watch host --filter 'host.state == \"lost\"'\n  wright watch host --filter 'host.rack.room.name == \"b2\"'\n  wright watch host,rack -o json\n  wright watch -g web\n  wright watch instance --from 812"
     )]
     Watch(WatchArgs),
     /// Resources out of a file: what is there is changed to what the file says, the rest is made.
@@ -238,7 +238,7 @@ pub struct WatchArgs {
     /// Members of this group: what enters, changes and leaves it.
     #[arg(short, long)]
     pub group: Option<String>,
-    /// Only those for which this is true, in CEL over their own fields; of one kind.
+    /// Only those for which this is true, in CEL as in queries; of one kind.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub filter: String,
     /// Begin after this revision (of a list, or as an earlier watch told) in place of now.

@@ -53,6 +53,14 @@ pub(crate) fn everything() -> Range {
     }
 }
 
+/// The kind and the name of the resource that a key has a part of.
+pub(crate) fn resource_in(key: &[u8]) -> Option<(String, String)> {
+    let key = std::str::from_utf8(key).ok()?;
+    let (part, rest) = key.split_once('/')?;
+    let (kind, name) = rest.split_once('/')?;
+    matches!(part, "r" | "r+" | "r-").then(|| (kind.to_owned(), name.to_owned()))
+}
+
 /// Time-ordered, so that the history is read in order without knowing the commit's revision.
 pub(crate) fn history_key(kind: &str, name: &str) -> String {
     format!("h/{kind}/{name}/{}", Uuid::now_v7())

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use wright_inventory::{
     Author, Change, Content, Inventory, Put, Resource, Write, delete_operations,
     feed::{
-        Equality, FeedError, Filter, Hub, News, Position, Settings, Subscription, Watcher, What,
+        Equality, FeedError, Filter, Hub, News, Position, Selection, Settings, Subscription,
+        Watcher, What,
     },
 };
 use wright_store::{Operation, SharedStore};
@@ -126,7 +127,7 @@ async fn a_filter_tells_who_entered_changed_and_left() {
     let bed = bed(tight()).await;
     for indexed in [true, false] {
         let subscription = Subscription {
-            filter: Some(Has::filter(4, indexed)),
+            filter: Some(Selection::Own(Has::filter(4, indexed))),
             ..Subscription::kind("host")
         };
         let mut watcher = bed.watch(subscription).await;
@@ -298,7 +299,7 @@ async fn a_filter_in_cel_is_found_by_its_equality_and_asked_for_the_rest() {
     let condition = inventory.condition("rack", text).await.unwrap();
     assert_eq!(condition.equalities()[0].path, ["body", "status"]);
     let subscription = Subscription {
-        filter: Some(Arc::new(condition)),
+        filter: Some(Selection::Own(Arc::new(condition))),
         ..Subscription::kind("rack")
     };
     let mut watcher = bed.watch(subscription).await;
@@ -529,8 +530,9 @@ async fn run(actions: Vec<Action>) {
                         .map(|kind| KINDS[kind].to_owned())
                         .into_iter()
                         .collect(),
-                    filter: filter.map(|(size, indexed)| Has::filter(size, indexed)),
-                    from: Some(begun),
+                    filter: filter
+                        .map(|(size, indexed)| Selection::Own(Has::filter(size, indexed))),
+                    from: Some(begun.clone()),
                 };
                 watching.push(Watching {
                     watcher: bed.watch(subscription.clone()).await,
@@ -549,7 +551,7 @@ async fn run(actions: Vec<Action>) {
             Action::Resume(who) => {
                 if let Some(watching) = watching.get_mut(who) {
                     let subscription = Subscription {
-                        from: Some(watching.watcher.position()),
+                        from: Some(watching.watcher.position().clone()),
                         ..watching.subscription.clone()
                     };
                     watching.watcher = bed.watch(subscription).await;

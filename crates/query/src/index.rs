@@ -4,6 +4,7 @@ use crate::{
     Document,
     schema::{Schema, Sort},
     table::{Table, Written},
+    value::Value,
 };
 
 /// A number of a commit; what is put and removed comes in their order.
@@ -167,6 +168,34 @@ impl Index {
         };
         let rows = column.referring(name).iter().take(most);
         rows.map(|row| table.name(row).to_owned()).collect()
+    }
+
+    /// What a document refers to: fields, each with a name.
+    pub fn references(&self, kind: &str, name: &str) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let there = self
+            .table(kind)
+            .and_then(|table| Some((table, table.row(name)?)));
+        let Some((table, row)) = there else {
+            return found;
+        };
+        for field in &table.schema.fields {
+            if !matches!(field.sort, Sort::Reference { .. }) {
+                continue;
+            }
+            let mut note = |value| {
+                if let Value::Text(to) = value {
+                    found.push((field.path.clone(), to.to_owned()));
+                }
+                false
+            };
+            match table.value(row, &field.path) {
+                Some(Value::List(list)) => drop(list.any(note)),
+                Some(value) => drop(note(value)),
+                None => {}
+            }
+        }
+        found
     }
 
     pub(crate) fn table(&self, kind: &str) -> Option<&Table> {

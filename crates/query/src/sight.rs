@@ -7,8 +7,9 @@ use roaring::RoaringBitmap;
 use serde_json::Value as Json;
 
 use crate::{
-    Filter, Index,
+    Filter, FilterError, Index,
     column::Column,
+    eval::{Frame, Here},
     rows::rows_where,
     schema::Schema,
     table::{NAME, Table},
@@ -130,6 +131,23 @@ impl Index {
 }
 
 impl Seen<'_> {
+    /// As [`Filter::compile`]; a field that is seen of no resource of its kind is refused, too.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn filter(&self, text: &str, kind: &str) -> Result<Filter, FilterError> {
+        Filter::in_view(text, kind, self.view())
+    }
+
+    /// Whether a document of the filter's kind is seen, and the filter is true for it.
+    pub fn matches<'s>(&'s self, filter: &'s Filter, name: &str) -> bool {
+        let view = self.view();
+        let row = view.resource(filter.kind(), name);
+        row.is_some_and(|(table, row)| {
+            Frame::new(view, Here::Row(table, row)).truth(&filter.root) == Some(true)
+        })
+    }
+
     /// To ask it.
     pub(crate) fn view(&self) -> View<'_> {
         View {

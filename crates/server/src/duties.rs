@@ -58,6 +58,7 @@ impl Duties {
         let webhooks = Webhooks {
             store: rooms.store.clone(),
             inventory: rooms.inventory.clone(),
+            catalog: rooms.catalog.clone(),
             hub: rooms.feed.clone(),
             rights: rooms.rights.clone(),
             pace: Pace::default(),

@@ -182,7 +182,7 @@ pub(super) async fn changed(
 }
 
 /// Puts a resource of a kind into an index.
-pub(super) fn put(index: &mut Index, kind: Option<&Kind>, mut resource: Resource) {
+pub(crate) fn put(index: &mut Index, kind: Option<&Kind>, mut resource: Resource) {
     if let Some(kind) = kind.filter(|kind| kind.derives()) {
         kind.sought(&mut resource.body);
     }

@@ -1,7 +1,8 @@
 //! The catalog: all resources in memory, to find them by what they are (decision 9).
 
-mod load;
+pub(crate) mod load;
 mod pages;
+mod past;
 pub(crate) mod schema;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task, time};
 pub use wright_query::{
     Document, Filter, FilterError, Group, Hit, Index, Query, QueryError, Rank, Row, Shown, Sight,
-    Step,
+    Step, Way,
 };
 use wright_query::{Found, Revision};
 use wright_store::{Changes, Range};
@@ -27,9 +28,10 @@ use wright_store::{Changes, Range};
 use self::{
     load::Loaded,
     pages::{Pages, Rest},
+    past::Past,
 };
 use crate::{
-    Inventory, InventoryError, Referrer, Referrers,
+    Inventory, InventoryError, Referrer, Referrers, keys,
     kind::{KIND, Kind},
 };
 
@@ -44,13 +46,17 @@ const SOME_ROWS: usize = 100;
 
 /// Finds resources, counts and groups them, and searches their words.
 pub struct Catalog {
-    inventory: Inventory,
+    pub(crate) inventory: Inventory,
     index: RwLock<Index>,
     /// The revision that is in the index; none: it is not loaded yet.
     seen: watch::Sender<Option<Revision>>,
     pages: Mutex<Pages>,
     /// How often everything was loaded: rows of another load are others.
     loads: std::sync::atomic::AtomicU64,
+    /// Which references went, once somebody asks; taken with `index` in hand.
+    past: Mutex<Option<Past>>,
+    /// Held by who reads what went before it was remembered.
+    remembering: tokio::sync::Mutex<()>,
 }
 
 /// An answer, or a page of one.
@@ -114,6 +120,8 @@ impl Catalog {
             seen: watch::Sender::default(),
             pages: Mutex::default(),
             loads: Default::default(),
+            past: Mutex::default(),
+            remembering: tokio::sync::Mutex::default(),
         })
     }
 
@@ -138,7 +146,11 @@ impl Catalog {
             end: None,
         };
         let mut changes = store.watch(all, at).await?;
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+        {
+            let mut loaded = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            *loaded = index;
+            *self.past() = None;
+        }
         self.loads
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.seen.send_replace(Some(at));
@@ -159,23 +171,19 @@ impl Catalog {
         };
         let (mut changed, mut kinds) = (Vec::new(), Vec::new());
         for change in &commit {
-            let key = String::from_utf8_lossy(&change.key);
-            let Some(("r" | "r+" | "r-", rest)) = key.split_once('/') else {
+            let Some((kind, name)) = keys::resource_in(&change.key) else {
                 continue;
             };
-            let Some((kind, name)) = rest.split_once('/') else {
-                continue;
-            };
-            match load::changed(&self.inventory, change, (kind, name), beside).await {
+            if kind == KIND {
+                kinds.push(name.clone());
+            }
+            match load::changed(&self.inventory, change, (&kind, &name), beside).await {
                 Ok(resource) => {
-                    let definition = self.inventory.kind(kind).await.ok().flatten();
-                    changed.push((definition, kind.to_owned(), name.to_owned(), resource));
+                    let definition = self.inventory.kind(&kind).await.ok().flatten();
+                    changed.push((definition, kind, name, resource));
                 }
                 Err(InventoryError::Store(error)) => return Err(error.into()),
                 Err(error) => tracing::warn!(%error, "it cannot be found by queries"),
-            }
-            if kind == KIND {
-                kinds.push(name.to_owned());
             }
         }
         let mut new = match kinds.as_slice() {
@@ -192,13 +200,23 @@ impl Catalog {
         {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             index.keep_pages_since(pages_since);
+            let mut past = self.past();
+            if !schemas.is_empty() {
+                // What refers is another matter now.
+                *past = None;
+            }
             schemas.into_iter().for_each(|schema| index.declare(schema));
             for (definition, kind, name, resource) in changed {
+                let was = past.as_ref().map(|_| index.references(&kind, &name));
                 match resource {
                     Some(resource) => load::put(&mut index, definition.as_deref(), resource),
                     None => {
                         index.remove(&kind, &name, revision);
                     }
+                }
+                if let (Some(past), Some(was)) = (past.as_mut(), was) {
+                    let is = index.references(&kind, &name);
+                    past.note(revision, (&kind, &name), was, &is);
                 }
             }
             index.advance(revision);

@@ -70,7 +70,7 @@ type Texts = [OnceLock<Bytes>; 5];
 type Parts = [Option<Box<wright_store::Change>>; 3];
 
 /// What a change changed.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Content {
     /// What the resource was; `None` where it is new.
     pub before: Option<Resource>,
@@ -83,7 +83,7 @@ pub struct Content {
 /// A change as it is written for watchers.
 #[derive(Serialize)]
 struct Written<'a> {
-    position: Position,
+    position: &'a Position,
     revision: Revision,
     kind: &'a str,
     name: &'a str,
@@ -110,6 +110,19 @@ impl Told {
 }
 
 impl Change {
+    /// What a commit means for a resource by way of others, as its watcher sees it.
+    pub(super) fn of_related(revision: Revision, kind: &str, name: &str, content: Content) -> Self {
+        Change {
+            position: Position::up_to(revision, name),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            parts: Parts::default(),
+            others: Default::default(),
+            content: OnceLock::from(Box::new(content)),
+            texts: OnceLock::new(),
+        }
+    }
+
     /// What is in it.
     pub fn content(&self) -> &Content {
         self.content.get_or_init(|| match self.read() {
@@ -224,7 +237,7 @@ impl Change {
         let text = texts[what as usize].get_or_init(|| {
             let content = self.content();
             let written = Written {
-                position: self.position,
+                position: &self.position,
                 revision: self.position.revision(),
                 kind: &self.kind,
                 name: &self.name,

@@ -3,8 +3,8 @@ use wright_query::{Document, Index};
 use super::{Equality, Filter};
 use crate::{Inventory, InventoryError, Resource};
 
-/// A filter in CEL on the resources of one kind, by what each of them is itself: what it refers to may
-/// change without it, and its watcher would not be told.
+/// A filter in CEL on the resources of one kind, by what each of them is itself; one that looks at what it
+/// refers to is [`Related`](super::Related).
 #[derive(Debug)]
 pub struct Condition {
     filter: wright_query::Filter,
@@ -25,10 +25,23 @@ pub enum ConditionError {
     },
     /// It looks at other resources.
     #[error(
-        "the filter looks at resources of {}, which may change without the one that is watched: only its own fields, name and labels can be used here",
+        "the filter looks at resources of {}: only the resource's own fields, name and labels can be used here",
         .0.join(", ")
     )]
     Relations(Vec<String>),
+    /// It follows references that nobody could go back.
+    #[error(
+        "what the filter looks at in the elements of a list cannot be followed: name the list by a field of the resource, or of what it refers to"
+    )]
+    Unfollowed,
+    /// It follows too many references.
+    #[error("the filter follows {links} references, each way counted; {most} can be watched")]
+    TooFar {
+        /// How many.
+        links: usize,
+        /// How many it may follow.
+        most: usize,
+    },
     /// Kinds cannot be read.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
@@ -42,7 +55,7 @@ fn help(error: &wright_query::FilterError) -> String {
 }
 
 impl Inventory {
-    /// Understands a filter on a kind.
+    /// Understands a filter on a kind that looks at each resource alone.
     ///
     /// # Errors
     /// What is wrong with it, or that the store failed.

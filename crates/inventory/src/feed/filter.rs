@@ -1,10 +1,20 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde_json::Value;
 
+use super::Related;
 use crate::Resource;
 
-/// What a watcher wants to see of its kinds.
+/// Which resources of its kinds are watched.
+#[derive(Debug, Clone)]
+pub enum Selection {
+    /// By what each is itself.
+    Own(Arc<dyn Filter>),
+    /// Also by what it refers to, and what refers to it.
+    Related(Arc<Related>),
+}
+
+/// What a watcher wants to see of its kinds, by what each resource is.
 pub trait Filter: Send + Sync + fmt::Debug + 'static {
     /// Whether a state of a resource belongs to what is watched.
     fn matches(&self, resource: &Resource) -> bool;

@@ -9,7 +9,7 @@ use wright_store::{Operation, Range, Revision, SharedStore, StoreError, Watch};
 use super::{
     FeedError, Position, Subscription, Told, Watcher,
     change::Commit,
-    interest::{Id, Interest, Interests},
+    interest::{Id, Interests},
     ring::Ring,
 };
 use crate::keys;
@@ -94,7 +94,7 @@ pub struct Reader {
 }
 
 /// All resources, and the mark.
-pub(super) fn range() -> Range {
+pub(crate) fn range() -> Range {
     Range {
         start: keys::everything().start,
         end: Some(format!("{MARK}\0").into()),
@@ -182,7 +182,7 @@ async fn begin(store: &SharedStore, back: Revision) -> Result<(Revision, Watch),
     }
 }
 
-async fn mark(store: &SharedStore) -> Result<Revision, StoreError> {
+pub(crate) async fn mark(store: &SharedStore) -> Result<Revision, StoreError> {
     store
         .commit(Vec::new(), vec![Operation::put(MARK, "")])
         .await
@@ -286,7 +286,7 @@ impl Shared {
     }
 
     /// What comes after a position: commits, or a place among those who are told.
-    pub fn next(&self, position: Position, subscription: &Subscription, limit: usize) -> Next {
+    pub fn next(&self, position: &Position, subscription: &Subscription, limit: usize) -> Next {
         let mut state = self.state();
         if state.closed {
             return Next::Closed;
@@ -298,11 +298,7 @@ impl Shared {
                 let (queue, told) = mpsc::channel(self.settings.queue);
                 state.last += 1;
                 let id = state.last;
-                let interest = Interest {
-                    kinds: subscription.kinds.clone(),
-                    filter: subscription.filter.clone(),
-                    queue,
-                };
+                let interest = subscription.interest(queue);
                 state.interests.add(id, interest);
                 Next::Joined(id, told)
             }
@@ -310,7 +306,7 @@ impl Shared {
     }
 
     /// Whether everything after a position is kept here.
-    pub fn keeps(&self, position: Position) -> bool {
+    pub fn keeps(&self, position: &Position) -> bool {
         self.state().ring.after(position, 0).is_some()
     }
 

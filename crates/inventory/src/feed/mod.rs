@@ -28,6 +28,8 @@
 //!   order of the commits, those of one commit in the order of their keys.
 //! - Whoever resumes from a position that it was told misses nothing and hears nothing twice; where
 //!   that cannot be kept, it is told so ([`FeedError::Expired`]) and never left in silence.
+//! - A watcher whose filter follows references is told of a commit what it means for the resources that
+//!   are watched, once each, in the order of their names; it reads what that takes by itself.
 //! - A watcher that does not read holds up nobody and costs a bounded queue.
 
 mod change;
@@ -38,14 +40,18 @@ mod filter;
 mod hub;
 mod interest;
 mod position;
+mod related;
 mod ring;
 mod watcher;
+mod world;
 
 pub use change::{Change, Content, Told, What};
 pub use condition::{Condition, ConditionError};
 pub use error::FeedError;
 pub use fields::changed_fields;
-pub use filter::{Equality, Filter};
+pub use filter::{Equality, Filter, Selection};
 pub use hub::{Hub, Reader, Settings};
+pub(crate) use hub::{mark, range};
 pub use position::{Position, PositionError};
+pub use related::{Related, Sighted, Understood};
 pub use watcher::{News, Subscription, Watcher};

@@ -52,7 +52,7 @@ impl Ring {
 
     /// At most `limit` commits that have something after a position; `None` where some that have are
     /// no longer here.
-    pub fn after(&self, position: Position, limit: usize) -> Option<Vec<Arc<Commit>>> {
+    pub fn after(&self, position: &Position, limit: usize) -> Option<Vec<Arc<Commit>>> {
         if position.whole() < self.start {
             return None;
         }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     fn revisions(ring: &Ring, position: &str) -> Option<Vec<Revision>> {
-        let commits = ring.after(position.parse().unwrap(), 10)?;
+        let commits = ring.after(&position.parse().unwrap(), 10)?;
         Some(commits.iter().map(|commit| commit.revision).collect())
     }
 

@@ -4,10 +4,10 @@ use tokio::{sync::mpsc, time};
 use wright_store::Watch;
 
 use super::{
-    FeedError, Filter, Position, Told,
+    FeedError, Position, Selection, Told,
     change::Commit,
     hub::{self, Next, Shared},
-    interest::Id,
+    interest::{Id, Interest},
 };
 
 /// How many commits are judged at once by somebody who catches up.
@@ -19,7 +19,7 @@ pub struct Subscription {
     /// Of these kinds; none: of all.
     pub kinds: Arc<[String]>,
     /// What matches this.
-    pub filter: Option<Arc<dyn Filter>>,
+    pub filter: Option<Selection>,
     /// After this; `None`: from now on.
     pub from: Option<Position>,
 }
@@ -33,20 +33,54 @@ impl Subscription {
         }
     }
 
-    fn wants(&self, kind: &str) -> bool {
-        self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind)
+    /// The kinds whose changes may concern it; none: all.
+    fn looked_at(&self) -> &Arc<[String]> {
+        match &self.filter {
+            Some(Selection::Related(related)) => related.kinds(),
+            _ => &self.kinds,
+        }
     }
 
-    /// What of a commit concerns it, after a position.
-    fn concerned(&self, commit: &Commit, after: Position) -> impl Iterator<Item = Told> {
+    fn follows_references(&self) -> bool {
+        matches!(self.filter, Some(Selection::Related(_)))
+    }
+
+    fn wants(&self, kind: &str) -> bool {
+        let kinds = self.looked_at();
+        kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind)
+    }
+
+    /// What the hub tells its watcher. Where references are followed, that there is something to look at.
+    pub(super) fn interest(&self, queue: mpsc::Sender<Told>) -> Interest {
+        Interest {
+            kinds: self.looked_at().clone(),
+            filter: match &self.filter {
+                Some(Selection::Own(filter)) => Some(filter.clone()),
+                Some(Selection::Related(_)) | None => None,
+            },
+            queue,
+        }
+    }
+
+    /// What of a commit concerns it after a position, and how far that is.
+    async fn concerned(
+        &self,
+        commit: &Commit,
+        after: &Position,
+    ) -> Result<(Vec<Told>, Position), FeedError> {
+        let filter = match &self.filter {
+            Some(Selection::Related(related)) => return related.judge(commit, after).await,
+            Some(Selection::Own(filter)) => Some(&**filter),
+            None => None,
+        };
         let changes = commit.changes.iter();
-        changes
-            .filter(move |change| change.position > after && self.wants(&change.kind))
-            .filter_map(|change| {
-                let what = change.judge(self.filter.as_deref())?;
-                let change = change.clone();
-                Some(Told { change, what })
-            })
+        let changes = changes.filter(|it| it.position > *after && self.wants(&it.kind));
+        let told = changes.filter_map(|change| {
+            let what = change.judge(filter)?;
+            let change = change.clone();
+            Some(Told { change, what })
+        });
+        Ok((told.collect(), Position::after(commit.revision)))
     }
 }
 
@@ -63,8 +97,8 @@ impl News {
     /// Where whoever was told this stands.
     pub fn position(&self) -> Position {
         match self {
-            News::Change(told) => told.change.position,
-            News::Bookmark(position) => *position,
+            News::Change(told) => told.change.position.clone(),
+            News::Bookmark(position) => position.clone(),
         }
     }
 }
@@ -93,7 +127,7 @@ enum Source {
     /// It reads what the hub keeps.
     Kept,
     /// It reads the store; one commit is on its way.
-    Store(Watch, Option<Commit>),
+    Store(Watch, Option<Arc<Commit>>),
 }
 
 impl Watcher {
@@ -101,7 +135,7 @@ impl Watcher {
         hub: Arc<Shared>,
         subscription: Subscription,
     ) -> Result<Self, FeedError> {
-        let from = match subscription.from {
+        let from = match subscription.from.clone() {
             None => Position::after(hub.head()),
             Some(from) => {
                 let newest = hub.head();
@@ -113,7 +147,7 @@ impl Watcher {
                         return Err(FeedError::Future { asked, newest });
                     }
                 }
-                from
+                from.told_by(subscription.follows_references())
             }
         };
         let mut watcher = Watcher {
@@ -121,7 +155,7 @@ impl Watcher {
             subscription,
             source: Source::Kept,
             ready: VecDeque::new(),
-            position: from,
+            position: from.clone(),
             judged: from,
             due: time::Instant::now(),
         };
@@ -130,8 +164,8 @@ impl Watcher {
     }
 
     /// How far it has come.
-    pub fn position(&self) -> Position {
-        self.position
+    pub fn position(&self) -> &Position {
+        &self.position
     }
 
     /// What comes next: a change, or a bookmark, the first of them at once and then whenever there
@@ -164,19 +198,24 @@ impl Watcher {
     fn reached(&mut self) -> Option<Position> {
         if let Source::Told(_, queue) = &self.source {
             let reached = self.hub.reached(queue)?;
-            self.judged = self.judged.max(reached);
+            self.judged = reached.max(self.judged.clone());
         }
-        Some(self.judged)
+        // A name is for whom its resource concerns.
+        Some(self.judged.clone()).filter(|judged| !judged.tells_a_name())
     }
 
     /// One step: a change, a batch of commits, another source, or the time of a bookmark.
     async fn advance(&mut self) -> Result<(), FeedError> {
         match &mut self.source {
             Source::Told(id, queue) => match time::timeout_at(self.due, queue.recv()).await {
+                Ok(Some(_)) if self.subscription.follows_references() => {
+                    self.hub.leave(*id);
+                    self.source = Source::Kept;
+                }
                 Ok(Some(told)) => {
                     // Whoever asked from a revision that the hub had not come to.
                     if told.change.position > self.judged {
-                        self.judged = told.change.position;
+                        self.judged = told.change.position.clone();
                         self.ready.push_back(told);
                     }
                 }
@@ -191,14 +230,16 @@ impl Watcher {
                     }
                 }
             },
-            Source::Kept => match self.hub.next(self.judged, &self.subscription, STRIDE) {
+            Source::Kept => match self.hub.next(&self.judged, &self.subscription, STRIDE) {
                 Next::Joined(id, queue) => self.source = Source::Told(id, queue),
                 Next::Commits(commits) => {
-                    let wanted = |kind: &str| self.subscription.wants(kind);
                     for commit in &commits {
+                        let wanted = |kind: &str| self.subscription.wants(kind);
                         commit.complete(&self.hub.store, wanted).await?;
+                        if !self.judge(commit).await? {
+                            break;
+                        }
                     }
-                    commits.iter().for_each(|commit| self.judge(commit));
                     tokio::task::yield_now().await;
                 }
                 Next::Older => {
@@ -211,16 +252,19 @@ impl Watcher {
             Source::Store(watch, next) => {
                 if next.is_none() {
                     let changes = watch.next().await.ok_or(FeedError::Closed)??;
-                    *next = Commit::new(changes);
+                    *next = Commit::new(changes).map(Arc::new);
                 }
-                if let Some(commit) = next {
+                if let Some(commit) = next.clone() {
                     let wanted = |kind: &str| self.subscription.wants(kind);
                     commit.complete(&self.hub.store, wanted).await?;
+                    if !self.judge(&commit).await? {
+                        return Ok(());
+                    }
                 }
-                if let Some(commit) = next.take() {
-                    self.judge(&commit);
+                if let Source::Store(_, next) = &mut self.source {
+                    *next = None;
                 }
-                if self.hub.keeps(self.judged) {
+                if self.hub.keeps(&self.judged) {
                     self.source = Source::Kept;
                 }
             }
@@ -228,13 +272,16 @@ impl Watcher {
         Ok(())
     }
 
-    fn judge(&mut self, commit: &Commit) {
-        let after = Position::after(commit.revision);
-        if after > self.judged {
-            let concerned = self.subscription.concerned(commit, self.judged);
-            self.ready.extend(concerned);
-            self.judged = after;
+    /// Finds out what a commit is to it, or to some resources of many; whether that is all.
+    async fn judge(&mut self, commit: &Commit) -> Result<bool, FeedError> {
+        let all = Position::after(commit.revision);
+        if all > self.judged {
+            let concerned = self.subscription.concerned(commit, &self.judged).await?;
+            let (told, reached) = concerned;
+            self.ready.extend(told);
+            self.judged = reached;
         }
+        Ok(self.judged >= all)
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use wright_inventory::{GROUP, Resource};
+use wright_inventory::{GROUP, Resource, feed::Filter as _};
 use wright_model::InstanceRecord;
 
 use super::{Rooms, Shared, answer::Refusal, feed::condition, groups::OfGroup};
@@ -89,7 +89,7 @@ async fn instances(
     rooms: &Rooms,
     filter: &str,
 ) -> Result<Vec<(Resource, InstanceRecord)>, Refusal> {
-    let filter = condition(&rooms.inventory, &[kind::INSTANCE], filter).await?;
+    let filter = condition(&rooms.inventory, kind::INSTANCE, filter).await?;
     let page = rooms
         .inventory
         .resources(kind::INSTANCE, None, 0, None)

@@ -15,9 +15,10 @@ use serde::Deserialize;
 use wright_access::{Act, Caller};
 use wright_inventory::{
     Inventory, Resource,
+    catalog::{Catalog, Sight},
     feed::{
-        ConditionError, Equality, FeedError, Filter, News, Position, PositionError, Subscription,
-        Watcher,
+        Condition, ConditionError, Equality, FeedError, Filter, News, Position, PositionError,
+        Selection, Sighted, Subscription, Understood, Watcher,
     },
 };
 
@@ -31,9 +32,12 @@ impl From<FeedError> for Refusal {
     fn from(error: FeedError) -> Self {
         let detail = error.to_string();
         match error {
-            FeedError::Expired { .. } => Refusal::new(410, "expired", "no longer kept", detail),
+            FeedError::Expired { .. } | FeedError::Wide { .. } => {
+                Refusal::new(410, "expired", "no longer kept", detail)
+            }
             FeedError::Future { .. } => Refusal::new(400, "future", "not yet", detail),
             FeedError::Store(_) => Refusal::internal(detail),
+            FeedError::Unseen(_) => Refusal::new(503, "behind", "not yet in memory", detail),
             FeedError::Closed => Refusal::new(503, "closed", "the server ends", detail),
         }
     }
@@ -65,7 +69,7 @@ pub struct Wanted {
 /// its position, to be sent as `Last-Event-ID`, or as `from`, to go on after it.
 #[utoipa::path(get, path = "/watch", params(
     ("kind" = Option<String>, Query, description = "Kinds, with commas between; all where there is none."),
-    ("filter" = Option<String>, Query, description = "CEL over the resource's own fields, such as `host.state == \"lost\"`; of one kind. Events say then what entered, changed and left."),
+    ("filter" = Option<String>, Query, description = "CEL, as in queries, such as `host.state == \"lost\"` or `host.rack.room.name == \"b2\"`; of one kind. Events say then what entered, changed and left, also where that is because of what the filter looks at elsewhere."),
     ("group" = Option<String>, Query, description = "Members of this group, as it is now defined: events say what entered, changed and left it."),
     ("from" = Option<String>, Query, description = "Watch what comes after this revision or position; from now on where there is none."),
     ("Last-Event-ID" = Option<String>, Header, description = "The same; it goes before `from`."),
@@ -135,9 +139,12 @@ pub async fn subscribe(rooms: &Rooms, known: &Known, wish: Wish) -> Result<Watch
         }
     }
     let named: Vec<&str> = kinds.iter().map(String::as_str).collect();
-    let filter = condition(&rooms.inventory, &named, &text).await?;
     // What enters and leaves tells of the fields that are asked for.
-    let filter = filter.map(|filter| AsRead::by(&rooms.rights, &known.caller, &named, filter));
+    let eyes = match known.caller.reads_everything() {
+        true => None,
+        false => Some(Reading::by(&rooms.rights, &known.caller)),
+    };
+    let filter = selection(&rooms.catalog, &named, &text, eyes).await?;
     let subscription = Subscription {
         filter,
         from,
@@ -146,9 +153,8 @@ pub async fn subscribe(rooms: &Rooms, known: &Known, wish: Wish) -> Result<Watch
     Ok(rooms.feed.watch(subscription).await?)
 }
 
-/// A filter on what somebody may read of each resource: the rest is not there for him.
-pub struct AsRead {
-    filter: Arc<dyn Filter>,
+/// What somebody may read: the rest is not there for him.
+pub struct Reading {
     rights: Arc<Rights>,
     reader: Reader,
 }
@@ -161,50 +167,65 @@ enum Reader {
     User(String),
 }
 
-impl fmt::Debug for AsRead {
+impl fmt::Debug for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match &self.reader {
             Reader::Caller(caller) => caller.name(),
             Reader::User(name) => name,
         };
-        write!(f, "{:?} as {name} reads", self.filter)
+        write!(f, "as {name} reads")
     }
 }
 
-impl AsRead {
-    fn by(
-        rights: &Arc<Rights>,
-        caller: &Arc<Caller>,
-        kinds: &[&str],
-        filter: Arc<dyn Filter>,
-    ) -> Arc<dyn Filter> {
-        if kinds.iter().all(|kind| caller.may_all(Act::Read, kind)) {
-            return filter;
-        }
-        Arc::new(AsRead {
-            filter,
+impl Reading {
+    fn by(rights: &Arc<Rights>, caller: &Arc<Caller>) -> Self {
+        Reading {
             rights: rights.clone(),
             reader: Reader::Caller(caller.clone()),
-        })
+        }
     }
 
     /// As a user may read whenever it is asked.
-    pub fn by_user(rights: &Arc<Rights>, user: &str, filter: Arc<dyn Filter>) -> Arc<dyn Filter> {
-        Arc::new(AsRead {
-            filter,
+    pub fn by_user(rights: &Arc<Rights>, user: &str) -> Self {
+        Reading {
             rights: rights.clone(),
             reader: Reader::User(user.to_owned()),
-        })
+        }
     }
+
+    /// Whether that is all of a kind, and stays so.
+    fn is_all(&self, kind: &str) -> bool {
+        match &self.reader {
+            Reader::Caller(caller) => caller.may_all(Act::Read, kind),
+            Reader::User(_) => false,
+        }
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&Caller) -> T) -> T {
+        match &self.reader {
+            Reader::Caller(caller) => read(caller),
+            Reader::User(name) => read(&self.rights.as_user(name)),
+        }
+    }
+}
+
+impl Sighted for Reading {
+    fn sight(&self, kinds: &[&str]) -> Option<Sight> {
+        self.with(|caller| self.rights.sight(caller, kinds.iter().copied()))
+    }
+}
+
+/// A filter on what somebody may read of each resource.
+#[derive(Debug)]
+struct AsRead {
+    filter: Arc<dyn Filter>,
+    eyes: Arc<Reading>,
 }
 
 impl Filter for AsRead {
     fn matches(&self, resource: &Resource) -> bool {
-        let resource = resource.clone();
-        let seen = match &self.reader {
-            Reader::Caller(caller) => self.rights.seen(caller, resource),
-            Reader::User(name) => self.rights.seen(&self.rights.as_user(name), resource),
-        };
+        let eyes = &self.eyes;
+        let seen = eyes.with(|caller| eyes.rights.seen(caller, resource.clone()));
         seen.is_some_and(|resource| self.filter.matches(&resource))
     }
 
@@ -214,25 +235,64 @@ impl Filter for AsRead {
     }
 }
 
-/// The filter on one kind that a text is.
+/// What a filter on one kind selects, as somebody reads what it looks at; `None`: everything.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn selection(
+    catalog: &Arc<Catalog>,
+    kinds: &[&str],
+    text: &str,
+    eyes: Option<Reading>,
+) -> Result<Option<Selection>, Refusal> {
+    let kind = match kinds {
+        _ if text.is_empty() => return Ok(None),
+        [kind] => kind,
+        _ => return Err(of_one_kind()),
+    };
+    let eyes = eyes.map(Arc::new);
+    let sighted = eyes.clone().map(|eyes| eyes as Arc<dyn Sighted>);
+    Ok(Some(
+        match catalog.understand(kind, text, sighted).await? {
+            Understood::Related(related) => Selection::Related(Arc::new(related)),
+            Understood::Own(condition) => {
+                let filter: Arc<dyn Filter> = Arc::new(condition);
+                Selection::Own(match eyes.filter(|eyes| !eyes.is_all(kind)) {
+                    Some(eyes) => Arc::new(AsRead { filter, eyes }),
+                    None => filter,
+                })
+            }
+        },
+    ))
+}
+
+impl From<ConditionError> for Refusal {
+    fn from(error: ConditionError) -> Self {
+        match error {
+            ConditionError::Inventory(error) => Refusal::internal(error),
+            error => Refusal::new(400, "filter", "no filter", error.to_string()),
+        }
+    }
+}
+
+fn of_one_kind() -> Refusal {
+    let detail = "a filter is on one kind: name it";
+    Refusal::new(400, "filter", "no filter", detail)
+}
+
+/// The filter on resources of a kind, by what each is itself, that a text is.
 ///
 /// # Errors
 /// What is wrong with it.
 pub async fn condition(
     inventory: &Inventory,
-    kinds: &[&str],
+    kind: &str,
     text: &str,
-) -> Result<Option<Arc<dyn Filter>>, Refusal> {
-    let wrong = |detail: String| Refusal::new(400, "filter", "no filter", detail);
-    match kinds {
-        _ if text.is_empty() => Ok(None),
-        [kind] => match inventory.condition(kind, text).await {
-            Ok(condition) => Ok(Some(Arc::new(condition))),
-            Err(ConditionError::Inventory(error)) => Err(Refusal::internal(error)),
-            Err(error) => Err(wrong(error.to_string())),
-        },
-        _ => Err(wrong("a filter is on one kind: name it".to_owned())),
+) -> Result<Option<Condition>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
     }
+    Ok(Some(inventory.condition(kind, text).await?))
 }
 
 fn from(headers: &HeaderMap, from: Option<&str>) -> Result<Option<Position>, Refusal> {
@@ -248,20 +308,17 @@ fn frames(watcher: Watcher) -> impl Stream<Item = Result<Bytes, Infallible>> {
         let mut watcher = watcher?;
         match watcher.next().await {
             Ok(News::Change(told)) => {
-                let position = told.change.position;
+                let position = &told.change.position;
                 Some((Ok(frame("change", position, &told.json())), Some(watcher)))
             }
             Ok(News::Bookmark(position)) => {
                 let text = serde_json::json!({ "position": position }).to_string();
-                let frame = frame("bookmark", position, text.as_bytes());
+                let frame = frame("bookmark", &position, text.as_bytes());
                 Some((Ok(frame), Some(watcher)))
             }
             Err(FeedError::Closed) => None,
             Err(error) => {
-                let event = match &error {
-                    FeedError::Expired { .. } => "expired",
-                    _ => "failed",
-                };
+                let event = if error.is_gap() { "expired" } else { "failed" };
                 let text = serde_json::json!({ "detail": error.to_string() }).to_string();
                 let frame = frame(event, watcher.position(), text.as_bytes());
                 Some((Ok(frame), None))
@@ -271,7 +328,7 @@ fn frames(watcher: Watcher) -> impl Stream<Item = Result<Bytes, Infallible>> {
 }
 
 /// One event; its data is JSON on one line.
-fn frame(event: &str, position: Position, data: &[u8]) -> Bytes {
+fn frame(event: &str, position: &Position, data: &[u8]) -> Bytes {
     let head = format!("id: {position}\nevent: {event}\ndata: ");
     let mut frame = BytesMut::with_capacity(head.len() + data.len() + 2);
     frame.put_slice(head.as_bytes());

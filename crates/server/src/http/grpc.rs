@@ -97,35 +97,45 @@ impl Watch for Feed {
 fn events(watcher: Watcher, eyes: Eyes) -> impl Stream<Item = Result<WatchEvent, Status>> + Send {
     stream::unfold(Some((watcher, eyes)), async |state| {
         let (mut watcher, eyes) = state?;
-        let (position, event) = match watcher.next().await {
-            Ok(News::Change(told)) => (told.change.position, change(&told, &eyes)),
-            Ok(News::Bookmark(position)) => (position, Ok(Event::Bookmark(Bookmark {}))),
-            Err(FeedError::Closed) => return None,
-            Err(error @ FeedError::Expired { .. }) => {
-                let detail = error.to_string();
-                let event = Event::Expired(Expired { detail });
-                return Some((Ok(event_at(watcher.position(), event)), None));
+        let (position, event) = loop {
+            match watcher.next().await {
+                Ok(News::Change(told)) => {
+                    let position = told.change.position.clone();
+                    match change(&told, &eyes).transpose() {
+                        Some(event) => break (position, event),
+                        // Whom it does not concern is not told its name.
+                        None if position.tells_a_name() => {}
+                        None => break (position, Ok(Event::Bookmark(Bookmark {}))),
+                    }
+                }
+                Ok(News::Bookmark(position)) => break (position, Ok(Event::Bookmark(Bookmark {}))),
+                Err(FeedError::Closed) => return None,
+                Err(error) if error.is_gap() => {
+                    let detail = error.to_string();
+                    let event = Event::Expired(Expired { detail });
+                    return Some((Ok(event_at(watcher.position(), event)), None));
+                }
+                Err(error) => return Some((Err(Status::unavailable(error.to_string())), None)),
             }
-            Err(error) => return Some((Err(Status::unavailable(error.to_string())), None)),
         };
-        let event = event.map(|event| event_at(position, event));
+        let event = event.map(|event| event_at(&position, event));
         Some((event, Some((watcher, eyes))))
     })
 }
 
-fn event_at(position: Position, event: Event) -> WatchEvent {
+fn event_at(position: &Position, event: Event) -> WatchEvent {
     WatchEvent {
         position: position.to_string(),
         event: Some(event),
     }
 }
 
-/// A change as its reader sees it; of one that he does not see, how far he has come.
-fn change(told: &Told, eyes: &Eyes) -> Result<Event, Status> {
+/// A change as its reader sees it, if he does.
+fn change(told: &Told, eyes: &Eyes) -> Result<Option<Event>, Status> {
     let unreadable = |error: serde_json::Error| Status::internal(error.to_string());
     let shown = serde_json::from_slice(&told.json()).map_err(unreadable)?;
     let Some(shown) = eyes.change(shown) else {
-        return Ok(Event::Bookmark(Bookmark {}));
+        return Ok(None);
     };
     let side = |side: &str| match shown.get(side) {
         None | Some(Value::Null) => Vec::new(),
@@ -134,7 +144,7 @@ fn change(told: &Told, eyes: &Eyes) -> Result<Event, Status> {
     let fields = shown.get("fields").and_then(Value::as_array);
     let fields = fields.into_iter().flatten().filter_map(Value::as_str);
     let what = shown.get("what").and_then(Value::as_str);
-    Ok(Event::Change(Change {
+    Ok(Some(Event::Change(Change {
         revision: told.change.position.revision(),
         kind: told.change.kind.clone(),
         name: told.change.name.clone(),
@@ -142,7 +152,7 @@ fn change(told: &Told, eyes: &Eyes) -> Result<Event, Status> {
         fields: fields.map(str::to_owned).collect(),
         before: side("before"),
         after: side("after"),
-    }))
+    })))
 }
 
 fn said(word: &str) -> What {

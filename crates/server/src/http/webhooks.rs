@@ -32,7 +32,10 @@ pub async fn list(State(rooms): Shared) -> Result<Json<Vec<WebhookView>>, Refusa
         let hook = Hook::read(clear).map_err(Refusal::internal)?;
         let post = records.post(&hook.name).await?;
         views.push(WebhookView {
-            position: post.as_ref().map_or(hook.since, |post| post.position),
+            position: match &post {
+                Some(post) => post.position.clone(),
+                None => hook.since,
+            },
             failing: post.and_then(|post| post.failing),
             dead: records.dead(&hook.name, DEAD).await?.len(),
             name: hook.name,
@@ -69,9 +72,9 @@ pub async fn replay(
             from: Some(from),
             dead: None,
         } => {
-            let kept = rooms.feed.is_kept(*from).await;
+            let kept = rooms.feed.is_kept(from.clone()).await;
             kept.map_err(|error: FeedError| Refusal::from(error))?;
-            records.ask_replay(&hook.name, *from).await?;
+            records.ask_replay(&hook.name, from.clone()).await?;
         }
         Replay {
             from: None,

@@ -40,15 +40,15 @@ impl Delivery {
     /// Delivers until the store or the feed fails, or this server leads no longer.
     pub async fn run(&self) -> Result<(), Stopped> {
         let known = self.records.post(&self.hook.name).await?;
-        let mut position = known.map_or(self.hook.since, |post| post.position);
+        let mut position = known.map_or_else(|| self.hook.since.clone(), |post| post.position);
         loop {
             match self.follow(&mut position).await {
-                Err(Stopped::Feed(error @ FeedError::Expired { .. })) => {
+                Err(Stopped::Feed(error)) if error.is_gap() => {
                     let head = Position::after(self.hub.head());
-                    let gap = Letter::gap(&self.hook.name, position, &error);
-                    self.settle(gap, position, head).await?;
+                    let gap = Letter::gap(&self.hook.name, &position, &error);
+                    self.settle(gap, &position, &head).await?;
                     position = head;
-                    self.note(position).await?;
+                    self.note(&position).await?;
                 }
                 other => return other,
             }
@@ -60,11 +60,11 @@ impl Delivery {
         let mut watcher = self
             .hub
             .watch(Subscription {
-                from: Some(*position),
+                from: Some(position.clone()),
                 ..self.wanted.clone()
             })
             .await?;
-        let mut noted = *position;
+        let mut noted = position.clone();
         let mut due = Instant::now();
         loop {
             let news = tokio::select! {
@@ -75,9 +75,9 @@ impl Delivery {
             };
             match news {
                 Some(News::Change(told)) => {
-                    let after = told.change.position;
+                    let after = told.change.position.clone();
                     let buried = match self.letter(&told) {
-                        Some(letter) => self.settle(letter, *position, after).await?,
+                        Some(letter) => self.settle(letter, position, &after).await?,
                         None => false,
                     };
                     if noted == *position {
@@ -85,7 +85,7 @@ impl Delivery {
                     }
                     *position = after;
                     if buried {
-                        noted = after;
+                        noted = position.clone();
                     }
                 }
                 Some(News::Bookmark(reached)) => {
@@ -94,8 +94,8 @@ impl Delivery {
                     }
                 }
                 None => {
-                    self.note(*position).await?;
-                    noted = *position;
+                    self.note(position).await?;
+                    noted = position.clone();
                 }
             }
         }
@@ -112,9 +112,9 @@ impl Delivery {
         Some(Letter::seen(name, told, &seen))
     }
 
-    async fn note(&self, position: Position) -> Result<(), StoreError> {
+    async fn note(&self, position: &Position) -> Result<(), StoreError> {
         let post = Post {
-            position,
+            position: position.clone(),
             failing: None,
         };
         self.records.note(&self.leads, &self.hook.name, &post).await
@@ -125,8 +125,8 @@ impl Delivery {
     async fn settle(
         &self,
         letter: Letter,
-        before: Position,
-        after: Position,
+        before: &Position,
+        after: &Position,
     ) -> Result<bool, StoreError> {
         let since = Timestamp::now();
         let mut attempts = 0;
@@ -154,7 +154,7 @@ impl Delivery {
                     at: Timestamp::now(),
                 };
                 let post = Post {
-                    position: after,
+                    position: after.clone(),
                     failing: None,
                 };
                 self.records.bury(&self.leads, name, &dead, &post).await?;
@@ -169,7 +169,7 @@ impl Delivery {
                 next: Timestamp::now() + wait,
             };
             let post = Post {
-                position: before,
+                position: before.clone(),
                 failing: Some(failing),
             };
             self.records.note(&self.leads, name, &post).await?;

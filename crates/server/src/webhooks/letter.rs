@@ -100,7 +100,7 @@ impl Letter {
     }
 
     /// That changes were lost, for the store keeps them no longer.
-    pub fn gap(webhook: &str, after: Position, error: &FeedError) -> Self {
+    pub fn gap(webhook: &str, after: &Position, error: &FeedError) -> Self {
         let data = serde_json::json!({
             "type": "expired",
             "timestamp": Timestamp::now(),

@@ -129,7 +129,7 @@ pub struct DeadLetter {
 }
 
 /// That a webhook shall go back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
     /// To here.
     pub from: Position,

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use wright_inventory::{
     Inventory, InventoryError, Resource,
+    catalog::Catalog,
     feed::{FeedError, Hub, News, Position, Subscription},
 };
 use wright_store::{Guard, Range, SharedStore, StoreError, Watch};
@@ -18,7 +19,7 @@ use crate::{
     PAUSE,
     http::{
         answer::Refusal,
-        feed::{AsRead, condition},
+        feed::{Reading, selection},
     },
     rights::Rights,
 };
@@ -29,6 +30,8 @@ pub struct Webhooks {
     pub store: SharedStore,
     /// The same, as resources.
     pub inventory: Arc<Inventory>,
+    /// All of these in memory.
+    pub catalog: Arc<Catalog>,
     /// Who may read what.
     pub rights: Arc<Rights>,
     /// What they are told of.
@@ -123,16 +126,14 @@ impl Webhooks {
             Err(error) => return tracing::warn!(webhook = name, %error, "cannot be delivered"),
         };
         let kinds: Vec<&str> = hook.kinds.iter().map(String::as_str).collect();
-        let filter = match condition(&self.inventory, &kinds, &hook.filter).await {
+        let user = hook.user.as_ref();
+        let eyes = user.map(|user| Reading::by_user(&self.rights, user));
+        let filter = match selection(&self.catalog, &kinds, &hook.filter, eyes).await {
             Ok(filter) => filter,
             Err(Refusal(error)) => {
                 let error = error.detail;
                 return tracing::warn!(webhook = name, error, "cannot be delivered");
             }
-        };
-        let filter = match (&hook.user, filter) {
-            (Some(user), Some(filter)) => Some(AsRead::by_user(&self.rights, user, filter)),
-            (_, filter) => filter,
         };
         let delivery = Delivery {
             hub: self.hub.clone(),

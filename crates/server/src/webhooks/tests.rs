@@ -14,6 +14,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use wright_inventory::{
     Inventory,
+    catalog::Catalog,
     feed::{Hub, Position, Settings},
 };
 use wright_model::BackOff;
@@ -72,6 +73,7 @@ struct Bed {
     _directory: TempDir,
     store: SharedStore,
     inventory: Arc<Inventory>,
+    catalog: Arc<Catalog>,
     rights: Arc<Rights>,
     hub: Hub,
     listener: Listener,
@@ -100,8 +102,11 @@ impl Bed {
         let rights = Rights::open(&store, inventory.clone(), engine)
             .await
             .unwrap();
+        let catalog = Catalog::new((*inventory).clone());
+        tokio::spawn(catalog.clone().run());
         Bed {
             inventory,
+            catalog,
             rights: Arc::new(rights),
             _directory: directory,
             store,
@@ -130,6 +135,7 @@ impl Bed {
         let webhooks = Webhooks {
             store: self.store.clone(),
             inventory: self.inventory.clone(),
+            catalog: self.catalog.clone(),
             hub: self.hub.clone(),
             rights: self.rights.clone(),
             pace: Pace {
@@ -223,7 +229,7 @@ async fn letters_arrive_signed_in_order_and_what_was_not_taken_is_posted_again()
     }
     bed.inventory.put_as("rack", "r", &1).await.unwrap();
     let last = bed.put("d").await;
-    bed.noted(last).await;
+    bed.noted(last.clone()).await;
     assert_eq!(bed.taken(), ["a", "b", "c", "d"]);
     {
         let heard = bed.listener.borrow();
@@ -436,5 +442,27 @@ async fn a_webhook_goes_back_when_it_is_asked_to_and_stops_when_it_is_not_active
             .unwrap();
         assert!(next.unwrap().is_ok());
     }
+    leader.abort();
+}
+
+#[tokio::test]
+async fn a_webhook_hears_of_what_moves_by_way_of_others() {
+    let bed = Bed::new().await;
+    let put = async |kind: &str, name: &str, body: Value| {
+        bed.inventory.put_as(kind, name, &body).await.unwrap()
+    };
+    put("rack", "r1", json!({ "units": 20 })).await;
+    for host in ["h1", "h2"] {
+        put("host", host, json!({ "rack": "r1" })).await;
+    }
+    bed.hook(json!({ "filter": "host.rack.units > 40" })).await;
+    let leader = bed.lead();
+    let last = put("rack", "r1", json!({ "units": 42 })).await;
+    bed.put("h0").await;
+    bed.heard(|heard| heard.taken.len() == 2).await;
+    let heard = bed.listener.borrow().taken.clone();
+    let ids: Vec<&str> = heard.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, [format!("w.{last}@h1"), format!("w.{last}@h2")]);
+    assert!(heard.iter().all(|(_, body)| body["type"] == "host.entered"));
     leader.abort();
 }

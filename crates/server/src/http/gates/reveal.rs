@@ -302,7 +302,8 @@ impl Eyes {
                 }
             }
         }
-        // A change of nothing that he sees is none to him.
+        // A change of nothing that he sees is none to him; what enters and leaves may do so unchanged.
+        let is_change = item.get("what").and_then(Value::as_str) == Some("changed");
         let unseen = item
             .get("fields")
             .and_then(Value::as_array)
@@ -310,7 +311,11 @@ impl Eyes {
         let both = ["before", "after"]
             .iter()
             .all(|side| item.get(side).is_some_and(|v| !v.is_null()));
-        if unseen && both { Seen::Nothing } else { most }
+        if is_change && unseen && both {
+            Seen::Nothing
+        } else {
+            most
+        }
     }
 
     /// What happened to something is told to whom nothing of it is hidden.

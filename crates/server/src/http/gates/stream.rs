@@ -52,7 +52,10 @@ async fn show(eyes: &Eyes, shape: Shape, block: &str) -> String {
     if data.is_empty() {
         return block.to_owned();
     }
-    let kept = block.lines().filter(|line| line.starts_with("id:"));
+    // One that has the resource's name in it is nobody's who does not see the resource.
+    let kept = block
+        .lines()
+        .filter(|line| line.starts_with("id:") && !line.contains('@'));
     let nothing = kept.map(|line| format!("{line}\n")).collect::<String>();
     let nothing = if nothing.is_empty() {
         ":\n\n".to_owned()

@@ -158,3 +158,57 @@ async fn a_watch_tells_only_what_its_caller_may_read() {
     assert!(after.contains("new") && !after.contains("much"), "{after}");
     bed.stop().await;
 }
+
+#[tokio::test]
+async fn a_watch_through_references_tells_what_its_caller_may_read() {
+    let bed = Bed::start().await;
+    let (client, _end) = linked(&bed).await;
+    let room = async |site: &str| {
+        let body = json!({ "site": site, "team": "web" });
+        bed.put("room", "b2", body).await;
+    };
+    room("paris").await;
+    for (rack, team) in [("r1", "web"), ("r2", "data")] {
+        bed.put("rack", rack, json!({ "room": "b2", "team": team }))
+            .await;
+    }
+    for (host, rack, team) in [
+        ("h1", "r1", "data"),
+        ("h2", "r1", "web"),
+        ("h3", "r2", "web"),
+    ] {
+        let body = json!({ "rack": rack, "team": team, "cost": "much" });
+        bed.put("host", host, body).await;
+    }
+    let rules = json!([
+        { "kinds": ["host"], "acts": ["read"], "except": ["cost"] },
+        { "kinds": ["rack", "room"], "acts": ["read"] },
+    ]);
+    let webs = bed.holder("ada", rules, Some("web")).await;
+    let filter = "host.rack.room.site == 'berlin'";
+    let mut events = watch(&client, &webs, hosts(filter, "")).await.unwrap();
+    room("berlin").await;
+    let (position, entered) = next(&mut events).await;
+    // One host is not his, and of another the rack.
+    assert_eq!(
+        (entered.what(), entered.name.as_str()),
+        (What::Entered, "h2")
+    );
+    assert_eq!(position, format!("{}@h2", entered.revision));
+    assert_eq!(entered.before, entered.after);
+    let after = String::from_utf8(entered.after).unwrap();
+    assert!(after.contains("r1") && !after.contains("much"), "{after}");
+    room("rome").await;
+    let (_, left) = next(&mut events).await;
+    assert_eq!((left.what(), left.name.as_str()), (What::Left, "h2"));
+
+    let rules = json!([{ "kinds": ["host", "rack"], "acts": ["read"] }]);
+    let racks = bed.holder("grace", rules, Some("web")).await;
+    let refused = watch(&client, &racks, hosts(filter, "")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(
+        refused.message().contains("site of room is not yours"),
+        "{refused:?}"
+    );
+    bed.stop().await;
+}

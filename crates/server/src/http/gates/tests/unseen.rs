@@ -35,7 +35,13 @@ fn paths(template: &str, planted: &[Planted]) -> Vec<String> {
         return kinds.into_iter().flat_map(of).collect();
     }
     if template == "/watch" {
-        let filters = ["has(self.cost)", "!has(self.reason)", "self.name != 'x'"];
+        let filters = [
+            "has(self.cost)",
+            "!has(self.reason)",
+            "self.name != 'x'",
+            "!has(self.rack.power.deep)",
+            "size(self.instances) < 9",
+        ];
         let watch = |filter: &str| format!("/watch?kind=host&from=1&filter={}", encoded(filter));
         return filters.into_iter().map(watch).collect();
     }
