@@ -2,6 +2,7 @@ use std::{collections::VecDeque, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use wright_store::{Operation, Range, SharedStore, StoreError};
 
@@ -15,7 +16,7 @@ const LOOK_BACK: u64 = 15 * 60 * 1000;
 const FARTHER: u64 = 8;
 
 /// What became of what somebody tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It was done.
@@ -53,12 +54,14 @@ impl FromStr for Outcome {
 }
 
 /// Somebody did or tried something, or read a secret.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AuditRecord {
     /// Time-ordered (UUID version 7).
+    #[schema(value_type = String, format = "uuid")]
     pub id: Uuid,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Who; empty where nobody could be made out.
     pub actor: String,

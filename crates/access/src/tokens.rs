@@ -16,7 +16,7 @@ const MAX_SCOPE: usize = 100;
 const USE_NOTED: i64 = 300;
 
 /// What a token is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenSort {
     /// A program's.
@@ -27,7 +27,7 @@ pub enum TokenSort {
 }
 
 /// What is kept of a token, under its BLAKE3 digest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct TokenRecord {
     /// The first digits of its digest: by this people name it.
@@ -54,15 +54,18 @@ pub struct TokenRecord {
     pub teams: BTreeSet<String>,
     /// When it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub created_at: Option<Timestamp>,
     /// By whom.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
     /// From when on it is worth nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
     /// When it was last used, within five minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used: Option<Timestamp>,
 }
 

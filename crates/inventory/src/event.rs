@@ -9,11 +9,13 @@ use wright_store::{Operation, Range, StoreError, Watch};
 use crate::{InventoryError, error::shape};
 
 /// Something that happened: who did what to what, when and why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Time-ordered (UUID version 7).
+    #[schema(value_type = String, format = "uuid")]
     pub id: Uuid,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Who.
     pub actor: String,

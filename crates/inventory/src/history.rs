@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use wright_store::{Entry, Operation, Range, Revision};
 
@@ -17,15 +18,17 @@ use crate::{
 const PAGE: usize = 500;
 
 /// What a resource was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Past {
     /// Its place in the history: what is read on from.
     #[serde(default)]
     pub id: String,
     /// When it became so.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The commit that made it so.
     #[serde(default)]
+    #[schema(value_type = u64)]
     pub revision: Revision,
     /// Who made it so; nothing where the platform did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

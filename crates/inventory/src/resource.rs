@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
+use utoipa::ToSchema;
 use wright_store::{Entry, Operation, Revision};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// A managed fact.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Resource {
     /// What sort of thing: `host`, `site`, `instance`, …
     pub kind: String,
@@ -27,14 +28,18 @@ pub struct Resource {
     pub body: Value,
     /// Who applied which field (`field`, `field/key` or `labels:key`); empty where nobody applied any.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Vec<String>>)]
     pub owners: Owners,
     /// The store's revision that made it: another one after it was removed and made again.
     #[serde(default)]
+    #[schema(value_type = u64)]
     pub created: Revision,
     /// The store's revision that last wrote it.
     #[serde(default)]
+    #[schema(value_type = u64)]
     pub revision: Revision,
     /// When it was last written.
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
 

@@ -14,7 +14,8 @@ use crate::{
 const SAMPLE: u64 = 64;
 
 /// One operation of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = QueryStep)]
 pub struct Step {
     /// What is done: `lookup`, `values`, `relation`, `referrers`, `words`, `each row`, …
     pub operation: String,

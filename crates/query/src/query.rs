@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use utoipa::ToSchema;
 
 use crate::{FilterError, Revision, Step};
 
@@ -67,21 +68,26 @@ pub struct Found {
 pub struct RowNumber(pub(crate) u32);
 
 /// One document of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = QueryRow)]
 pub struct Row {
     /// Its name.
     pub name: String,
     /// The revision that last wrote it.
+    #[schema(value_type = u64)]
     pub revision: Revision,
     /// The selected fields, in their order; null where it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Value>)]
     pub values: Vec<Json>,
 }
 
 /// How many documents have a combination of values.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = QueryGroup)]
 pub struct Group {
     /// The values; null for none.
+    #[schema(value_type = Vec<Value>)]
     pub values: Vec<Json>,
     /// How many.
     pub count: u64,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     Index,
@@ -25,7 +26,7 @@ const FEW: u64 = 4096;
 const MAX_CHECKED: usize = 20_000;
 
 /// Why a resource was found, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Rank {
     /// It has exactly this name.
@@ -39,7 +40,8 @@ pub enum Rank {
 }
 
 /// A resource that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SearchHit)]
 pub struct Hit {
     /// Its kind.
     pub kind: String,

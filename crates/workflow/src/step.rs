@@ -4,6 +4,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use wright_model::Span;
 
@@ -246,7 +247,7 @@ pub struct StepError {
 }
 
 /// Where a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Steps run or wait.
@@ -271,9 +272,10 @@ impl JobState {
 }
 
 /// A job without its steps.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobSummary {
     /// Which.
+    #[schema(value_type = String, format = "uuid")]
     pub id: JobId,
     /// See [`JobSpec`].
     pub kind: String,
@@ -297,8 +299,10 @@ pub struct JobSummary {
     /// The number of its plan, from 1; raised by every amendment.
     pub plan: u64,
     /// When it was submitted.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
     /// Why it failed, was cancelled or is stuck: the one cause.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -309,9 +313,10 @@ pub struct JobSummary {
 }
 
 /// Which step a job was submitted by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobParent {
     /// Its job.
+    #[schema(value_type = String, format = "uuid")]
     pub job: JobId,
     /// Its name.
     pub step: String,
@@ -339,9 +344,10 @@ pub struct JobView {
 }
 
 /// Something somebody did to a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobEvent {
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Who.
     pub actor: String,
@@ -356,7 +362,7 @@ pub struct JobEvent {
 }
 
 /// What can be done to a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobAction {
     /// Its plan was replaced.

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task, time};
+use utoipa::ToSchema;
 pub use wright_query::{
     Document, Filter, FilterError, Group, Hit, Index, Query, QueryError, Rank, Row, Shown, Sight,
     Step, Way,
@@ -60,10 +61,12 @@ pub struct Catalog {
 }
 
 /// An answer, or a page of one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = QueryAnswer)]
 pub struct Answer {
     /// What was answered from.
+    #[schema(value_type = u64)]
     pub revision: Revision,
     /// How many there are on all pages.
     pub total: u64,

@@ -11,7 +11,7 @@ pub const DRIFT: &str = "drift";
 pub const TOLERATED: &str = "tolerated";
 
 /// A field that is not what was discovered of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Drift {
     /// The field.
     pub field: String,

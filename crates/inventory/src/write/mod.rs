@@ -18,6 +18,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use wright_store::{Revision, StoreError};
 
 pub use self::refused::{Contested, Refused};
@@ -28,7 +29,7 @@ use crate::{Inventory, Resource, kind::KIND};
 const ATTEMPTS: usize = 1000;
 
 /// Who writes, by what, and why: kept in the history.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Author {
     /// Who.
     pub actor: String,
@@ -138,7 +139,7 @@ impl Write {
 }
 
 /// What became of a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It is new.

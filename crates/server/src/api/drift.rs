@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use wright_inventory::kind::Drift;
 
 /// A field of a resource that is not what was discovered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DriftView {
     /// The resource's kind.
     pub kind: String,
@@ -17,6 +18,7 @@ pub struct DriftView {
     pub drift: Drift,
     /// Since when; nothing where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
 }
 

@@ -1,6 +1,7 @@
 //! What the inventory's endpoints take and answer beside resources.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use wright_inventory::{
     Action, Outcome, Write,
     kind::{Definition, Kind, shipped},
@@ -8,15 +9,17 @@ use wright_inventory::{
 use wright_store::Revision;
 
 /// A kind.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct KindView {
     /// Its name.
     pub name: String,
     /// Whether it ships with the platform.
     pub shipped: bool,
     /// The revision of the resource that defines or extends it; 0 where there is none.
+    #[schema(value_type = u64)]
     pub revision: Revision,
     /// All that it says of itself.
+    #[schema(value_type = Object)]
     pub definition: Definition,
 }
 
@@ -47,16 +50,17 @@ pub struct Transaction {
 }
 
 /// What a transaction did, or would do.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TransactionAnswer {
     /// The commit.
+    #[schema(value_type = u64)]
     pub revision: Revision,
     /// What was asked for, in that order, and what went with it.
     pub outcomes: Vec<OutcomeView>,
 }
 
 /// What became of a resource.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct OutcomeView {
     /// What.
     pub action: Action,
@@ -65,6 +69,7 @@ pub struct OutcomeView {
     /// Its name.
     pub name: String,
     /// Its revision; of one that is gone, the last.
+    #[schema(value_type = u64)]
     pub revision: Revision,
 }
 

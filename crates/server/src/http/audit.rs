@@ -43,7 +43,7 @@ fn hundred() -> usize {
     ("act" = Option<String>, Query, description = "read, write, approve, operate, see-secrets or administer"),
     ("outcome" = Option<String>, Query, description = "done, refused or failed"),
     ("limit" = Option<usize>, Query, description = "At most so many; 100, at most 10,000."),
-), responses((status = 200, description = "The records.", body = Vec<serde_json::Value>), (status = 400, description = "A filter is not what it should be.")))]
+), responses((status = 200, description = "The records.", body = Vec<AuditRecord>), (status = 400, description = "A filter is not what it should be.")))]
 pub async fn list(
     State(rooms): Shared,
     Query(wanted): Query<Wanted>,

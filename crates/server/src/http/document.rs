@@ -21,10 +21,16 @@ pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 /// Methods that an operation may have, as paths of the document name them.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
+/// What is answered without the fields that its reader may not see, whichever those are.
+const CUT: [&str; 1] = ["JobSummary"];
+
 /// Says of each operation what the gate and the framework answer, and how errors look.
 fn complete(document: &mut Value) {
     let components = &mut document["components"];
     components["schemas"]["Problem"] = problem();
+    for name in CUT {
+        components["schemas"][name]["required"] = json!([]);
+    }
     components["securitySchemes"]["token"] = json!({ "type": "http", "scheme": "bearer" });
     document["security"] = json!([{ "token": [] }]);
     let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else {

@@ -29,7 +29,7 @@ impl From<JobError> for Refusal {
 }
 
 /// Jobs, newest first.
-#[utoipa::path(get, path = "/jobs", responses((status = 200, description = "The jobs.", body = serde_json::Value)))]
+#[utoipa::path(get, path = "/jobs", responses((status = 200, description = "The jobs.", body = Vec<JobSummary>)))]
 pub async fn list(State(rooms): Shared) -> Result<Json<Vec<JobSummary>>, Refusal> {
     Ok(Json(
         rooms.engine.list(LISTED, &JobFilter::default()).await?,
@@ -71,7 +71,7 @@ fn until_wrong<T>(news: impl Stream<Item = Result<T, JobError>>) -> impl Stream<
 }
 
 /// Try the failed steps of a job again, or one of them while the job runs.
-#[utoipa::path(post, path = "/jobs/{job}/retry", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = serde_json::Value), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
+#[utoipa::path(post, path = "/jobs/{job}/retry", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = JobSummary), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
 pub async fn retry(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,
@@ -89,7 +89,7 @@ pub async fn retry(
 }
 
 /// Go on as if a failed step had succeeded; a job that has ended is begun again without it.
-#[utoipa::path(post, path = "/jobs/{job}/skip", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = serde_json::Value), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
+#[utoipa::path(post, path = "/jobs/{job}/skip", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = JobSummary), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
 pub async fn skip(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,
@@ -110,7 +110,7 @@ pub async fn skip(
 }
 
 /// Start nothing more of a job; what runs goes on.
-#[utoipa::path(post, path = "/jobs/{job}/pause", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = serde_json::Value), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
+#[utoipa::path(post, path = "/jobs/{job}/pause", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = JobSummary), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
 pub async fn pause(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,
@@ -122,7 +122,7 @@ pub async fn pause(
 }
 
 /// Go on with a paused job.
-#[utoipa::path(post, path = "/jobs/{job}/resume", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = serde_json::Value), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
+#[utoipa::path(post, path = "/jobs/{job}/resume", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = JobSummary), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
 pub async fn resume(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,
@@ -134,7 +134,7 @@ pub async fn resume(
 }
 
 /// Answer what a step waits for: it succeeds or fails with that.
-#[utoipa::path(post, path = "/jobs/{job}/answer", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = serde_json::Value), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
+#[utoipa::path(post, path = "/jobs/{job}/answer", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = JobSummary), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
 pub async fn answer(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,
@@ -158,7 +158,7 @@ pub async fn answer(
 }
 
 /// Stop a job; what is half made is taken back.
-#[utoipa::path(post, path = "/jobs/{job}/cancel", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = serde_json::Value), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
+#[utoipa::path(post, path = "/jobs/{job}/cancel", params(("job" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "The job.", body = JobSummary), (status = 400, description = "A reason or a step is missing."), (status = 409, description = "The job cannot do that now.")))]
 pub async fn cancel(
     State(rooms): Shared,
     Extension(actor): Extension<Actor>,

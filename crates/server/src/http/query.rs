@@ -52,7 +52,7 @@ impl From<CatalogError> for Refusal {
 /// the next page, of the same revision. What the caller may not read is as if it were not there; he is
 /// not told what was done (`steps`) where that is not all.
 #[utoipa::path(post, path = "/query", request_body(content = serde_json::Value, description = "`kind`, `filter` (CEL), `group`, `text` (words), `sort` (`-` before a field: downwards), `select`, `group-by` (up to four fields), `count`, `limit`, `explain`; or `cursor`."), responses(
-    (status = 200, description = "revision, total, rows (name, revision, values), groups (values, count), steps, cursor", body = serde_json::Value),
+    (status = 200, description = "revision, total, rows (name, revision, values), groups (values, count), steps, cursor", body = Answer),
     (status = 400, description = "The body is no JSON.", body = serde_json::Value),
     (status = 404, description = "No such kind or group.", body = serde_json::Value),
     (status = 410, description = "The rest of the answer is no longer kept.", body = serde_json::Value),
@@ -91,7 +91,7 @@ fn twenty() -> usize {
     ("kind" = Option<String>, Query, description = "Kinds, with commas between; all where there is none."),
     ("limit" = Option<usize>, Query, description = "At most so many; 20, at most 1,000."),
 ), responses(
-    (status = 200, description = "kind, name and rank (name, prefix, words, beginnings) of each.", body = Vec<serde_json::Value>),
+    (status = 200, description = "kind, name and rank (name, prefix, words, beginnings) of each.", body = Vec<Hit>),
     (status = 400, description = "A parameter is not what it should be.", body = serde_json::Value),
     (status = 503, description = "Not everything is in memory yet.", body = serde_json::Value),
 ))]

@@ -22,7 +22,7 @@ fn is_own(known: &Known, user: Option<&str>) -> bool {
 
 /// The tokens: the caller's own, or all of them for who may read them. What a token is, nobody is told
 /// again.
-#[utoipa::path(get, path = "/tokens", responses((status = 200, description = "By name.", body = Vec<serde_json::Value>)))]
+#[utoipa::path(get, path = "/tokens", responses((status = 200, description = "By name.", body = Vec<TokenRecord>)))]
 pub async fn list(
     State(rooms): Shared,
     Extension(known): Extension<Known>,

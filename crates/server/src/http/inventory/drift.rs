@@ -52,7 +52,7 @@ pub struct Of {
     ("name" = Option<String>, Query, description = "Of one resource of that kind."),
     ("all" = Option<bool>, Query, description = "Also what is tolerated, and what nobody declared."),
 ), responses(
-    (status = 200, description = "kind, name, field, declared, discovered, tolerated and since of each; of at most 1,000 resources of a kind.", body = Vec<serde_json::Value>),
+    (status = 200, description = "kind, name, field, declared, discovered, tolerated and since of each; of at most 1,000 resources of a kind.", body = Vec<DriftView>),
     (status = 400, description = "A parameter is not what it should be.", body = serde_json::Value),
     (status = 404, description = "No such kind or resource.", body = serde_json::Value),
     (status = 503, description = "Not everything is in memory yet.", body = serde_json::Value),

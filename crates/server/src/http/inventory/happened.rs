@@ -23,7 +23,7 @@ fn fifty() -> usize {
 }
 
 /// The newest events, oldest of them first.
-#[utoipa::path(get, path = "/events", params(("limit" = Option<usize>, Query)), responses((status = 200, description = "The events.", body = serde_json::Value)))]
+#[utoipa::path(get, path = "/events", params(("limit" = Option<usize>, Query)), responses((status = 200, description = "The events.", body = Vec<Event>)))]
 pub async fn events(
     State(rooms): Shared,
     Query(count): Query<Count>,

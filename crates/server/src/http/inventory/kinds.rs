@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// All kinds: those that ship and those that people have defined.
-#[utoipa::path(get, path = "/kinds", responses((status = 200, description = "The kinds.", body = serde_json::Value)))]
+#[utoipa::path(get, path = "/kinds", responses((status = 200, description = "The kinds.", body = Vec<KindView>)))]
 pub async fn list_kinds(State(rooms): Shared) -> Result<Json<Vec<KindView>>, Refusal> {
     let kinds = rooms.inventory.all_kinds().await?;
     Ok(Json(kinds.iter().map(|kind| KindView::new(kind)).collect()))
 }
 
 /// One kind.
-#[utoipa::path(get, path = "/kinds/{kind}", params(("kind" = String, Path)), responses((status = 200, description = "The kind.", body = serde_json::Value), (status = 404, description = "No such kind.", body = serde_json::Value)))]
+#[utoipa::path(get, path = "/kinds/{kind}", params(("kind" = String, Path)), responses((status = 200, description = "The kind.", body = KindView), (status = 404, description = "No such kind.", body = serde_json::Value)))]
 pub async fn show_kind(
     State(rooms): Shared,
     Path(name): Path<Name>,

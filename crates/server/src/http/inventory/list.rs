@@ -89,7 +89,7 @@ fn labelled(text: &str) -> Result<String, Refusal> {
     ("limit" = Option<usize>, Query, description = "How many on a page: 100, at most 10,000."),
     ("cursor" = Option<String>, Query, description = "The next page, as `Link` names it."),
 ), responses(
-    (status = 200, description = "The resources.", body = serde_json::Value),
+    (status = 200, description = "The resources.", body = Vec<Resource>),
     (status = 400, description = "A parameter is not what it should be.", body = serde_json::Value),
     (status = 404, description = "No such kind or group.", body = serde_json::Value),
     (status = 410, description = "The rest is no longer kept.", body = serde_json::Value),

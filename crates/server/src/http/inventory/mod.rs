@@ -19,7 +19,7 @@ use axum::{
 use http::{HeaderValue, header::ETAG};
 use jiff::Timestamp;
 use serde::Deserialize;
-use wright_inventory::{InventoryError, Moment, Refused, Resource};
+use wright_inventory::{InventoryError, Moment, Past, Refused, Resource};
 use wright_model::Name;
 
 pub use self::{drift::*, happened::*, kinds::*, list::*, rights::write_held, write::*};
@@ -62,7 +62,7 @@ fn moment(text: &str) -> Result<Moment, Refusal> {
 }
 
 /// One resource, as it is or was.
-#[utoipa::path(get, path = "/resources/{kind}/{name}", params(("kind" = String, Path), ("name" = String, Path), ("at" = Option<String>, Query, description = "A time or a revision.")), responses((status = 200, description = "The resource; its revision is the ETag.", body = serde_json::Value), (status = 404, description = "No such resource.", body = serde_json::Value)))]
+#[utoipa::path(get, path = "/resources/{kind}/{name}", params(("kind" = String, Path), ("name" = String, Path), ("at" = Option<String>, Query, description = "A time or a revision.")), responses((status = 200, description = "The resource; its revision is the ETag.", body = Resource), (status = 404, description = "No such resource.", body = serde_json::Value)))]
 pub async fn show(
     State(rooms): Shared,
     Path((kind, name)): Path<(Name, String)>,
@@ -131,7 +131,7 @@ const MOST_PAST: usize = 1000;
 
 /// What a resource was after each change, oldest first, and who changed it through what and why. Where
 /// there are as many as `limit`, the `id` of the last one, as `after`, gives those that follow.
-#[utoipa::path(get, path = "/resources/{kind}/{name}/history", params(("kind" = String, Path), ("name" = String, Path), ("limit" = Option<usize>, Query, description = "At most so many; 100, at most 1,000."), ("after" = Option<String>, Query, description = "After the one of this id."), ("newest" = Option<usize>, Query, description = "So many of the newest instead.")), responses((status = 200, description = "Its past.", body = serde_json::Value), (status = 400, description = "A parameter is not what it should be.", body = serde_json::Value), (status = 404, description = "No such kind or resource.", body = serde_json::Value)))]
+#[utoipa::path(get, path = "/resources/{kind}/{name}/history", params(("kind" = String, Path), ("name" = String, Path), ("limit" = Option<usize>, Query, description = "At most so many; 100, at most 1,000."), ("after" = Option<String>, Query, description = "After the one of this id."), ("newest" = Option<usize>, Query, description = "So many of the newest instead.")), responses((status = 200, description = "Its past.", body = Vec<Past>), (status = 400, description = "A parameter is not what it should be.", body = serde_json::Value), (status = 404, description = "No such kind or resource.", body = serde_json::Value)))]
 pub async fn history(
     State(rooms): Shared,
     Path((kind, name)): Path<(Name, String)>,

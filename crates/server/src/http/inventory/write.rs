@@ -13,7 +13,7 @@ use http::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use wright_access::Act;
-use wright_inventory::{Action, Author, Change, Content, Write};
+use wright_inventory::{Action, Author, Change, Content, Resource, Write};
 use wright_model::Name;
 use wright_store::Revision;
 
@@ -170,7 +170,7 @@ fn sent(
 }
 
 /// Make a resource: `{name, labels, body}`.
-#[utoipa::path(post, path = "/resources/{kind}", params(("kind" = String, Path), ("dry_run" = Option<bool>, Query), ("why" = Option<String>, Query)), request_body = serde_json::Value, responses((status = 201, description = "It is made.", body = serde_json::Value), (status = 200, description = "It would be made.", body = serde_json::Value), (status = 404, description = "No such kind.", body = serde_json::Value), (status = 409, description = "It is there, or breaks a constraint.", body = serde_json::Value)))]
+#[utoipa::path(post, path = "/resources/{kind}", params(("kind" = String, Path), ("dry_run" = Option<bool>, Query), ("why" = Option<String>, Query)), request_body = serde_json::Value, responses((status = 201, description = "It is made.", body = Resource), (status = 200, description = "It would be made.", body = Resource), (status = 404, description = "No such kind.", body = serde_json::Value), (status = 409, description = "It is there, or breaks a constraint.", body = serde_json::Value)))]
 pub async fn create(
     State(rooms): Shared,
     Extension(known): Extension<Known>,
@@ -185,7 +185,7 @@ pub async fn create(
 
 /// Make a resource what is sent, or make it: `{labels, body}`. A reader's answer may be sent back with
 /// changes: its revision is then expected.
-#[utoipa::path(put, path = "/resources/{kind}/{name}", params(("kind" = String, Path), ("name" = String, Path), ("dry_run" = Option<bool>, Query), ("why" = Option<String>, Query), ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header)), request_body = serde_json::Value, responses((status = 200, description = "It is so.", body = serde_json::Value), (status = 201, description = "It is made.", body = serde_json::Value), (status = 404, description = "No such kind.", body = serde_json::Value), (status = 409, description = "It breaks a constraint.", body = serde_json::Value), (status = 412, description = "It is no longer what was read.", body = serde_json::Value)))]
+#[utoipa::path(put, path = "/resources/{kind}/{name}", params(("kind" = String, Path), ("name" = String, Path), ("dry_run" = Option<bool>, Query), ("why" = Option<String>, Query), ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header)), request_body = serde_json::Value, responses((status = 200, description = "It is so.", body = Resource), (status = 201, description = "It is made.", body = Resource), (status = 404, description = "No such kind.", body = serde_json::Value), (status = 409, description = "It breaks a constraint.", body = serde_json::Value), (status = 412, description = "It is no longer what was read.", body = serde_json::Value)))]
 pub async fn replace(
     State(rooms): Shared,
     Extension(known): Extension<Known>,
@@ -202,7 +202,7 @@ pub async fn replace(
 
 /// Change parts of a resource: a merge patch (RFC 7396) of `{labels, body}`, or, as
 /// `application/apply-patch+json`, what a manager applies.
-#[utoipa::path(patch, path = "/resources/{kind}/{name}", params(("kind" = String, Path), ("name" = String, Path), ("dry_run" = Option<bool>, Query), ("why" = Option<String>, Query), ("manager" = Option<String>, Query), ("force" = Option<bool>, Query), ("If-Match" = Option<String>, Header)), request_body(content((serde_json::Value = "application/merge-patch+json"), (serde_json::Value = "application/apply-patch+json"))), responses((status = 200, description = "It is so.", body = serde_json::Value), (status = 201, description = "It is made.", body = serde_json::Value), (status = 404, description = "No such resource.", body = serde_json::Value), (status = 409, description = "It breaks a constraint, or another manager owns a field.", body = serde_json::Value), (status = 412, description = "It is no longer what was read.", body = serde_json::Value)))]
+#[utoipa::path(patch, path = "/resources/{kind}/{name}", params(("kind" = String, Path), ("name" = String, Path), ("dry_run" = Option<bool>, Query), ("why" = Option<String>, Query), ("manager" = Option<String>, Query), ("force" = Option<bool>, Query), ("If-Match" = Option<String>, Header)), request_body(content((serde_json::Value = "application/merge-patch+json"), (serde_json::Value = "application/apply-patch+json"))), responses((status = 200, description = "It is so.", body = Resource), (status = 201, description = "It is made.", body = Resource), (status = 404, description = "No such resource.", body = serde_json::Value), (status = 409, description = "It breaks a constraint, or another manager owns a field.", body = serde_json::Value), (status = 412, description = "It is no longer what was read.", body = serde_json::Value)))]
 pub async fn patch(
     State(rooms): Shared,
     Extension(known): Extension<Known>,
@@ -246,7 +246,7 @@ pub async fn patch(
 
 /// Remove a resource, and do with those who refer to it as their kinds say. With `dry_run`, what would
 /// go and what would be cleared.
-#[utoipa::path(delete, path = "/resources/{kind}/{name}", params(("kind" = String, Path), ("name" = String, Path), ("dry_run" = Option<bool>, Query), ("why" = Option<String>, Query), ("If-Match" = Option<String>, Header)), responses((status = 200, description = "What is gone, and what went with it.", body = serde_json::Value), (status = 404, description = "No such resource.", body = serde_json::Value), (status = 409, description = "Others refer to it.", body = serde_json::Value), (status = 412, description = "It is no longer what was read.", body = serde_json::Value)))]
+#[utoipa::path(delete, path = "/resources/{kind}/{name}", params(("kind" = String, Path), ("name" = String, Path), ("dry_run" = Option<bool>, Query), ("why" = Option<String>, Query), ("If-Match" = Option<String>, Header)), responses((status = 200, description = "What is gone, and what went with it.", body = TransactionAnswer), (status = 404, description = "No such resource.", body = serde_json::Value), (status = 409, description = "Others refer to it.", body = serde_json::Value), (status = 412, description = "It is no longer what was read.", body = serde_json::Value)))]
 pub async fn remove(
     State(rooms): Shared,
     Extension(known): Extension<Known>,
@@ -265,7 +265,7 @@ pub async fn remove(
 }
 
 /// Write several resources: all of them or none.
-#[utoipa::path(post, path = "/transactions", request_body = serde_json::Value, responses((status = 200, description = "It is done.", body = serde_json::Value), (status = 404, description = "No such kind or resource.", body = serde_json::Value), (status = 409, description = "One of them breaks a constraint.", body = serde_json::Value), (status = 412, description = "One of them is no longer what was read.", body = serde_json::Value), (status = 413, description = "More than one commit holds.", body = serde_json::Value)))]
+#[utoipa::path(post, path = "/transactions", request_body = serde_json::Value, responses((status = 200, description = "It is done.", body = TransactionAnswer), (status = 404, description = "No such kind or resource.", body = serde_json::Value), (status = 409, description = "One of them breaks a constraint.", body = serde_json::Value), (status = 412, description = "One of them is no longer what was read.", body = serde_json::Value), (status = 413, description = "More than one commit holds.", body = serde_json::Value)))]
 pub async fn transact(
     State(rooms): Shared,
     Extension(known): Extension<Known>,
@@ -310,7 +310,7 @@ async fn together(
 }
 
 /// Make a resource what it was at a time or revision: a new write, held against what its kind says now.
-#[utoipa::path(post, path = "/resources/{kind}/{name}/restore", params(("kind" = String, Path), ("name" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "It is so.", body = serde_json::Value), (status = 201, description = "It is there again.", body = serde_json::Value), (status = 404, description = "It was not there then.", body = serde_json::Value), (status = 409, description = "It breaks a constraint now.", body = serde_json::Value)))]
+#[utoipa::path(post, path = "/resources/{kind}/{name}/restore", params(("kind" = String, Path), ("name" = String, Path)), request_body = serde_json::Value, responses((status = 200, description = "It is so.", body = Resource), (status = 201, description = "It is there again.", body = Resource), (status = 404, description = "It was not there then.", body = serde_json::Value), (status = 409, description = "It breaks a constraint now.", body = serde_json::Value)))]
 pub async fn restore(
     State(rooms): Shared,
     Extension(known): Extension<Known>,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tower_service::Service as _;
 use wright_access::{NewToken, TokenSort};
 
+use super::shapes;
 use crate::{
     Settings,
     http::{Rooms, router},
@@ -110,7 +111,9 @@ impl Bed {
     }
 
     pub async fn ask(&self, token: &str, method: &str, path: &str, body: Value) -> Answer {
-        Self::read(self.send(token, method, path, body).await).await
+        let answer = Self::read(self.send(token, method, path, body).await).await;
+        shapes::hold(method, path, &answer);
+        answer
     }
 
     /// Asks as the request says.

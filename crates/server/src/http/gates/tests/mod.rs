@@ -8,4 +8,5 @@ mod grpc;
 mod people;
 mod planted;
 mod queries;
+mod shapes;
 mod unseen;
