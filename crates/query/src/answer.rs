@@ -11,7 +11,7 @@ use crate::{
     group, line,
     order::Order,
     plan::Plan,
-    search,
+    search::{self, Reach},
     sight::{Seen, View},
     table::Table,
     value::Value,
@@ -388,7 +388,7 @@ impl Selected {
 fn words(view: View<'_>, table: &Table, text: &str, steps: &mut Vec<Step>) -> RoaringBitmap {
     let lower = text.to_ascii_lowercase();
     let words: Vec<&str> = lower.split_whitespace().collect();
-    let (rows, unchecked) = search::candidates(table, &words, usize::MAX);
+    let (rows, unchecked) = search::candidates(table, &words, Reach::Beginning, usize::MAX);
     let estimated = rows.len();
     let (rows, unchecked) = match view.is_whole() {
         true => (rows, unchecked),

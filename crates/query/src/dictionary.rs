@@ -178,6 +178,12 @@ impl Dictionary {
         words.flat_map(move |words| words.find(prefix, self))
     }
 
+    /// The same of the texts that have a whole word.
+    pub(crate) fn with_whole_word<'a>(&'a self, word: &'a str) -> impl Iterator<Item = Start> + 'a {
+        let words = self.words.iter();
+        words.flat_map(move |words| words.find_whole(word, self))
+    }
+
     /// Gives back what was kept for growth, and puts words in order.
     pub(crate) fn settle(&mut self) {
         if let Some(mut words) = self.words.take() {

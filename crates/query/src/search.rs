@@ -13,7 +13,7 @@ use crate::{
     sight::{Seen, View},
     table::Table,
     value::Value,
-    words::has_word,
+    words::{Start, has_word},
 };
 
 /// The most words of a search that are looked at.
@@ -75,26 +75,20 @@ impl View<'_> {
         let lower = text.to_ascii_lowercase();
         let mut words: Vec<&str> = lower.split_whitespace().take(MAX_WORDS).collect();
         words.dedup();
-        let mut hits = BTreeMap::new();
         if words.is_empty() || limit == 0 {
             return Vec::new();
         }
         let mut found = self.kinds();
         found.retain(|kind| kinds.is_empty() || kinds.contains(kind));
-        let kinds = found;
-        let tables: Vec<(&str, &Table)> = kinds
+        let tables: Vec<(&str, &Table)> = found
             .into_iter()
             .filter_map(|kind| Some((kind, self.table(kind)?)))
             .collect();
-        let mut note = |kind: &str, name: &str, rank: Rank| {
-            let at = (kind.to_owned(), name.to_owned());
-            let best = hits.entry(at).or_insert(rank);
-            *best = rank.min(*best);
-        };
+        let mut hits = Hits::default();
         for (kind, table) in &tables {
             for name in [text, lower.as_str()] {
                 if self.resource(kind, name).is_some() {
-                    note(kind, name, Rank::Name);
+                    hits.note(kind, name, Rank::Name);
                 }
             }
             let names = table.columns.first().map(|column| &column.dictionary);
@@ -104,33 +98,55 @@ impl View<'_> {
                 let taken = begins
                     .filter(|start| row(start.code).is_some_and(|row| self.sees_row(table, row)));
                 for start in taken.take(limit) {
-                    note(kind, names.text_of(start.code), Rank::Prefix);
+                    hits.note(kind, names.text_of(start.code), Rank::Prefix);
                 }
             }
         }
-        let mut whole = 0;
-        for (kind, table) in &tables {
-            let found = with_words(self, table, &words, limit);
-            whole += found
-                .iter()
-                .filter(|(_, rank)| *rank == Rank::Words)
-                .count();
-            for (row, rank) in found {
-                note(kind, table.name(row), rank);
-            }
-            // No other kind has better ones.
-            if whole >= limit {
-                break;
+        // What ranks lower is looked for only as long as it may be among the first.
+        for reach in [Reach::Whole, Reach::Beginning] {
+            for (kind, table) in &tables {
+                if hits.0.len() >= limit {
+                    break;
+                }
+                for (row, rank) in with_words(self, table, &words, reach, limit) {
+                    hits.note(kind, table.name(row), rank);
+                }
             }
         }
+        hits.first(limit)
+    }
+}
+
+/// What was found, each with the best reason, by kind and name.
+#[derive(Default)]
+struct Hits(BTreeMap<(String, String), Rank>);
+
+impl Hits {
+    fn note(&mut self, kind: &str, name: &str, rank: Rank) {
+        let at = (kind.to_owned(), name.to_owned());
+        let best = self.0.entry(at).or_insert(rank);
+        *best = rank.min(*best);
+    }
+
+    /// The best.
+    fn first(self, limit: usize) -> Vec<Hit> {
+        let hits = self.0.into_iter();
         let mut hits: Vec<Hit> = hits
-            .into_iter()
             .map(|((kind, name), rank)| Hit { kind, name, rank })
             .collect();
         hits.sort_by(|a, b| (a.rank, &a.name, &a.kind).cmp(&(b.rank, &b.name, &b.kind)));
         hits.truncate(limit);
         hits
     }
+}
+
+/// How far a word goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It is a whole word.
+    Whole,
+    /// It is one, or one begins so.
+    Beginning,
 }
 
 fn searched(table: &Table) -> impl Iterator<Item = &Column> {
@@ -140,23 +156,27 @@ fn searched(table: &Table) -> impl Iterator<Item = &Column> {
         .filter(|column| column.sort.is_searched())
 }
 
-/// Some rows of a table that have all words; the whole ones are looked for first.
-fn with_words(view: View<'_>, table: &Table, words: &[&str], limit: usize) -> Vec<(u32, Rank)> {
-    let (rows, _) = candidates(table, words, MAX_CODES);
+/// The first rows of a table that have all words.
+fn with_words(
+    view: View<'_>,
+    table: &Table,
+    words: &[&str],
+    reach: Reach,
+    limit: usize,
+) -> Vec<(u32, Rank)> {
+    let (rows, _) = candidates(table, words, reach, MAX_CODES);
     let rows = match view.is_whole() {
         true => rows,
         false => rows & view.live(table),
     };
-    let mut found = Vec::new();
-    for row in rows.iter().take(MAX_CHECKED) {
-        found.extend(rank(view, table, row, words).map(|rank| (row, rank)));
-        if found.len() >= limit * 4 {
-            break;
-        }
-    }
-    found.sort_by_key(|(row, rank)| (*rank, *row));
-    found.truncate(limit);
-    found
+    let ranked = |row| Some((row, rank(view, table, row, words)?));
+    let wanted = |(_, rank): &(u32, Rank)| reach == Reach::Beginning || *rank == Rank::Words;
+    let checked = rows.iter().take(MAX_CHECKED);
+    checked
+        .filter_map(ranked)
+        .filter(wanted)
+        .take(limit)
+        .collect()
 }
 
 /// All rows that have the words which the index can tell; and the words that are still to check.
@@ -164,6 +184,7 @@ fn with_words(view: View<'_>, table: &Table, words: &[&str], limit: usize) -> Ve
 pub(crate) fn candidates<'w>(
     table: &Table,
     words: &[&'w str],
+    reach: Reach,
     most: usize,
 ) -> (RoaringBitmap, Vec<&'w str>) {
     let dictionaries = || searched(table).flat_map(|column| [&column.dictionary, &column.members]);
@@ -185,8 +206,14 @@ pub(crate) fn candidates<'w>(
         }
         let mut rows = Gathered::new(table.end());
         for dictionary in dictionaries() {
-            let starts = dictionary.with_word(word).take(most);
-            starts.for_each(|start| rows.add(dictionary.rows(start.code)));
+            let mut add = |start: Start| rows.add(dictionary.rows(start.code));
+            match reach {
+                Reach::Whole => dictionary
+                    .with_whole_word(word)
+                    .take(most)
+                    .for_each(&mut add),
+                Reach::Beginning => dictionary.with_word(word).take(most).for_each(&mut add),
+            }
         }
         let rows = rows.rows();
         left = Some(match left {

@@ -136,7 +136,26 @@ impl Words {
         sorted.chain(self.recent.iter().filter(is)).copied()
     }
 
-    /// About how many such places there are.
+    /// Every such place where the word ends with the prefix.
+    pub(crate) fn find_whole<'a, T: Texts>(
+        &'a self,
+        word: &'a str,
+        texts: &'a T,
+    ) -> impl Iterator<Item = Start> + 'a {
+        let follows = |start: &Start| Follows::at(texts.text(start.code), *start, word.len());
+        let found = self.range(word.as_bytes(), texts);
+        let sorted = Follows::WHOLE.into_iter().flat_map(move |wanted| {
+            let first = found.partition_point(|start| follows(start) < wanted);
+            let length = found[first..].partition_point(|start| follows(start) == wanted);
+            &found[first..first + length]
+        });
+        let is = move |start: &&Start| {
+            against(rest(texts, **start), word.as_bytes()).is_eq() && follows(start).is_whole()
+        };
+        sorted.chain(self.recent.iter().filter(is)).copied()
+    }
+
+    /// About how many places [`Words::find`] finds.
     pub(crate) fn count<T: Texts>(&self, prefix: &str, texts: &T) -> usize {
         self.range(prefix.as_bytes(), texts).len() + self.recent.len()
     }
@@ -149,7 +168,7 @@ pub(crate) fn has_word(text: &str, prefix: &str) -> Option<bool> {
     for at in starts(text) {
         let start = Start { code: 0, at };
         if against(&text[at.into()..], prefix).is_eq() {
-            if is_whole(text, start, prefix.len()) {
+            if Follows::at(text, start, prefix.len()).is_whole() {
                 return Some(true);
             }
             found = Some(false);
@@ -172,10 +191,41 @@ fn sort<T: Texts>(starts: &mut [Start], texts: &T) {
     }
 }
 
-/// Whether a word ends where the prefix does.
-fn is_whole(text: &[u8], start: Start, length: usize) -> bool {
-    let next = text.get(usize::from(start.at) + length);
-    next.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte < 0x80)
+/// What comes after the beginning of a word, in the order of bytes in lower case: so places that
+/// begin alike and are put in order are in this order, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Follows {
+    EndOrBeforeDigits,
+    Digit,
+    BeforeLetters,
+    Letter,
+    AfterLetters,
+    BeyondAscii,
+}
+
+impl Follows {
+    /// Those that are no part of a word.
+    const WHOLE: [Follows; 3] = [
+        Follows::EndOrBeforeDigits,
+        Follows::BeforeLetters,
+        Follows::AfterLetters,
+    ];
+
+    fn at(text: &[u8], start: Start, length: usize) -> Self {
+        let next = text.get(usize::from(start.at) + length);
+        match next.map(u8::to_ascii_lowercase) {
+            None | Some(..b'0') => Follows::EndOrBeforeDigits,
+            Some(b'0'..=b'9') => Follows::Digit,
+            Some(..b'a') => Follows::BeforeLetters,
+            Some(b'a'..=b'z') => Follows::Letter,
+            Some(..0x80) => Follows::AfterLetters,
+            Some(_) => Follows::BeyondAscii,
+        }
+    }
+
+    fn is_whole(self) -> bool {
+        Follows::WHOLE.contains(&self)
+    }
 }
 
 #[cfg(test)]
@@ -216,5 +266,22 @@ mod tests {
         assert_eq!(found(&words, "ho", &texts), [0, 2]);
         words.retain(|code| code != 0);
         assert_eq!(found(&words, "host", &texts), [0; 0]);
+    }
+
+    #[test]
+    fn whole_words_are_found_whatever_ends_them() {
+        let ends = ["b", "a b", "b c", "B-1", "b:", "b_2", "b~", "x.b"];
+        let others = ["b1", "bc", "Back", "b\u{e9}", "xb", "c"];
+        let texts: Vec<&str> = ends.into_iter().chain(others).collect();
+        let mut words = Words::default();
+        for code in 0..texts.len() {
+            words.add(u32::try_from(code).unwrap(), &texts, true);
+        }
+        for _ in 0..2 {
+            let mut whole: Vec<u32> = words.find_whole("b", &texts).map(|at| at.code).collect();
+            whole.sort_unstable();
+            assert_eq!(whole, [0, 1, 2, 3, 4, 5, 6, 7]);
+            words.settle(&texts);
+        }
     }
 }

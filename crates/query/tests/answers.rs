@@ -150,6 +150,21 @@ fn groups_are_counted_over_one_kind_or_all_and_through_references() {
 }
 
 #[test]
+fn a_whole_word_is_found_behind_many_beginnings() {
+    let mut index = hosts();
+    for number in 0..300 {
+        let note = json!({ "note": format!("backup {number}") });
+        put(&mut index, "host", &format!("h{number:03}"), &note);
+    }
+    put(&mut index, "host", "last", &json!({ "note": "plan b" }));
+    put(&mut index, "rack", "other", &json!({ "room": "b-2" }));
+    let hits = index.search("b", &[], 5);
+    let ranks: Vec<_> = hits.iter().map(|hit| (&*hit.name, hit.rank)).collect();
+    assert_eq!(ranks[..2], [("last", Rank::Words), ("other", Rank::Words)]);
+    assert_eq!(hits.len(), 5);
+}
+
+#[test]
 fn names_are_found_before_words_and_words_before_beginnings() {
     let index = hosts();
     let ranks: Vec<_> = index
