@@ -91,10 +91,11 @@ impl Column {
         }
         scratch.clear();
         packed::pack(json, scratch);
-        let code = self.dictionary.code(scratch, loading);
-        if old == Some(code) {
+        // Most fields of a document that changes stay as they are.
+        if old.is_some_and(|old| self.dictionary.is(old, scratch)) {
             return;
         }
+        let code = self.dictionary.code(scratch, loading);
         self.dictionary.insert(code, row);
         self.codes.set(row, Some(code));
         if let Some(old) = old {

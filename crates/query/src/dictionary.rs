@@ -88,6 +88,11 @@ impl Dictionary {
         self.rows.rows(code)
     }
 
+    /// Whether a code is that of a value's bytes.
+    pub(crate) fn is(&self, code: u32, bytes: &[u8]) -> bool {
+        self.entry(code) == bytes
+    }
+
     /// The code of a value's bytes, which may be new.
     pub(crate) fn code(&mut self, bytes: &[u8], loading: bool) -> u32 {
         let (tag, rest) = bytes.split_first().unwrap_or((&0, &[]));
