@@ -332,6 +332,31 @@ async fn a_filter_in_cel_is_found_by_its_equality_and_asked_for_the_rest() {
 }
 
 #[tokio::test]
+async fn a_filter_is_found_by_a_number_however_that_is_written() {
+    let bed = bed(tight()).await;
+    let inventory = Inventory::new(bed.store.clone());
+    let condition = inventory.condition("rack", "rack.units == 42").await;
+    let condition = condition.unwrap();
+    assert_eq!(condition.equalities()[0].path, ["body", "units"]);
+    let subscription = Subscription {
+        filter: Some(Selection::Own(Arc::new(condition))),
+        ..Subscription::kind("rack")
+    };
+    let mut watcher = bed.watch(subscription).await;
+    let mut last = 0;
+    for units in [json!(12), json!(42), json!(42.0), json!("42")] {
+        let body = json!({ "units": units });
+        last = inventory.put_as("rack", "a", &body).await.unwrap();
+    }
+    let told = until(&mut watcher, last).await;
+    let told: Vec<&str> = told
+        .iter()
+        .map(|line| line.split_once(' ').unwrap().1)
+        .collect();
+    assert_eq!(told, ["rack/a entered", "rack/a changed", "rack/a left"]);
+}
+
+#[tokio::test]
 async fn what_is_no_longer_kept_is_expired_and_what_has_not_happened_is_refused() {
     let bed = bed(tight()).await;
     for size in 0..20 {

@@ -57,7 +57,7 @@ pub struct FilterError {
 pub struct Equality {
     /// From the document down: `["name"]`, `["labels", "team"]`, `["body", "hardware", "cores"]`.
     pub path: Vec<String>,
-    /// Its value: a text, or true or false.
+    /// Its value: a text, a number (4 and 4.0 are the same), or true or false.
     pub value: Json,
 }
 
@@ -159,6 +159,8 @@ fn equality(expr: &Expr) -> Option<Equality> {
     let value = match literal {
         Literal::Text(text) => text.as_str().into(),
         Literal::Bool(value) => (*value).into(),
+        Literal::Int(value) => (*value).into(),
+        Literal::Float(value) => serde_json::Number::from_f64(*value)?.into(),
         _ => return None,
     };
     let path = match &path.leaf {
