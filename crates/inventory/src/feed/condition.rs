@@ -9,8 +9,8 @@ use crate::{Inventory, InventoryError, Resource};
 pub struct Condition {
     filter: wright_query::Filter,
     equalities: Vec<Equality>,
-    /// It has kinds and no documents.
-    kinds: Index,
+    /// What it looks at beside the resource; of thousands of watchers each has one.
+    nothing: Index,
 }
 
 /// Why a filter cannot be used.
@@ -75,7 +75,7 @@ impl Inventory {
         Ok(Condition {
             filter,
             equalities,
-            kinds,
+            nothing: Index::default(),
         })
     }
 }
@@ -88,7 +88,7 @@ impl Filter for Condition {
             labels: &resource.labels,
             body: &resource.body,
         };
-        self.filter.matches(&document, &self.kinds)
+        self.filter.matches(&document, &self.nothing)
     }
 
     fn equalities(&self) -> &[Equality] {
