@@ -23,7 +23,7 @@ use std::{
 use documents::{FIELDS, KINDS, Refers, body, mixed, name};
 use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value as Json, json};
-use tokio::task::JoinSet;
+use tokio::{runtime::Builder, task::JoinSet};
 use wright_inventory::{
     Author, Change, Content, Inventory, Write,
     catalog::{Catalog, CatalogError, Query},
@@ -35,7 +35,7 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// Resources of one commit of the bulk load.
 const BATCH: usize = 100;
 /// Tasks that load.
-const LOADERS: usize = 32;
+const LOADERS: usize = 64;
 /// Resources that are made up before the clock runs.
 const CHUNK: u64 = 20_000;
 /// Tasks that write one resource after the other.
@@ -241,8 +241,14 @@ async fn start(directory: &Path) -> Result<(Inventory, Arc<Catalog>)> {
     Ok((inventory, catalog))
 }
 
-#[tokio::main]
-async fn main() -> Result {
+/// On threads that read from the store as those of a server's API do.
+fn main() -> Result {
+    let mut threads = Builder::new_multi_thread();
+    let threads = threads.on_thread_start(wright_store::reads_go_first);
+    threads.enable_all().build()?.block_on(run())
+}
+
+async fn run() -> Result {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [step, directory, resources] = arguments.as_slice() else {
         return Err("a step, a directory and a number of resources are wanted".into());

@@ -19,8 +19,9 @@ use crate::{
 /// How many resources are tried in one commit; fewer where they do not fit. Of a kind with two
 /// constraints and a reference so many do.
 const BATCH: usize = 100;
-/// How many commits are on their way at once, to share what makes them durable.
-const ABREAST: usize = 8;
+/// How many commits are on their way at once, to share what makes them durable. With the four requests
+/// of `wright import`, some are written while others are drawn up.
+const ABREAST: usize = 16;
 
 /// A row that can be written.
 #[derive(Debug, Clone)]

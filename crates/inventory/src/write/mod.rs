@@ -186,12 +186,12 @@ impl Inventory {
         }
         for _ in 0..ATTEMPTS {
             let batch = Batch::draw(self, writes, author, false).await?;
-            let plan = Plan::of(&batch, author)?;
+            let mut plan = Plan::of(&batch, author)?;
             if plan.is_empty() {
                 let revision = self.store.revision().await.map_err(Refused::store)?;
                 return Ok(batch.written(revision));
             }
-            let (guards, operations) = plan.parts();
+            let (guards, operations) = plan.take_parts();
             match self.store.commit(guards, operations).await {
                 Ok(revision) => return Ok(batch.written(revision)),
                 Err(StoreError::Refused { guard, .. }) => {

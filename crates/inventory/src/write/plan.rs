@@ -95,9 +95,10 @@ impl Plan {
         found.map(|(_, meaning)| meaning)
     }
 
-    /// What the store is asked for.
-    pub fn parts(&self) -> (Vec<Guard>, Vec<Operation>) {
-        (self.guards().cloned().collect(), self.operations.clone())
+    /// What the store is asked for. The guards keep their meanings here.
+    pub fn take_parts(&mut self) -> (Vec<Guard>, Vec<Operation>) {
+        let operations = std::mem::take(&mut self.operations);
+        (self.guards().cloned().collect(), operations)
     }
 
     /// The resource and its history.

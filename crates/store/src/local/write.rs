@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 use super::{commit, engine, lease::Leases, recent::Recent, schema};
 use crate::{Changes, Guard, LeaseId, Operation, Revision, StoreError};
 
-/// Guards and operations after which a transaction takes no more commits.
-const GROUP: usize = 16 << 10;
+/// Guards and operations after which a transaction takes no more commits. Of many small keys in random
+/// order several are on a page, and the page is written once for all of a transaction.
+const GROUP: usize = 32 << 10;
 
 /// What the writer is asked for.
 #[derive(Debug)]
