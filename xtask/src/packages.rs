@@ -65,11 +65,11 @@ struct Recipe {
     additions: Vec<(String, PathBuf)>,
 }
 
-/// Builds everything that the example site needs and gives the archives in `target/packages`.
+/// Builds our programs, all in one go: what some have in common is built once.
 ///
 /// # Errors
-/// When something cannot be built or installed.
-pub async fn prepare() -> Result<Vec<PathBuf>> {
+/// When one cannot be built.
+pub async fn programs() -> Result {
     let programs = [
         "--package",
         "wright-cli",
@@ -79,7 +79,15 @@ pub async fn prepare() -> Result<Vec<PathBuf>> {
         "wright-e2e",
         "--bins",
     ];
-    run::cargo(&[&["build", "--release"][..], &programs].concat()).await?;
+    run::cargo(&[&["build", "--release"][..], &programs].concat()).await
+}
+
+/// Builds everything that the example site needs and gives the archives in `target/packages`.
+///
+/// # Errors
+/// When something cannot be built or installed.
+pub async fn prepare() -> Result<Vec<PathBuf>> {
+    programs().await?;
     debian::ensure().await?;
     let out = run::target().join("packages");
     // A package that is no longer built must not be taken for one that is.

@@ -2,6 +2,7 @@
 //! ones, asked the same.
 
 mod postgres;
+mod server;
 
 use std::{
     collections::BTreeMap,
@@ -56,7 +57,7 @@ enum Target {
 use Target::{Least, Most, None as Untold};
 
 /// The rows, the unit, the target, and what the peer calls it.
-const ROWS: [(&str, &str, Target, Option<&str>); 17] = [
+const ROWS: &[(&str, &str, Target, Option<&str>)] = &[
     (
         "three predicates and one relation hop, 100 results: p50",
         "ms",
@@ -118,6 +119,67 @@ const ROWS: [(&str, &str, Target, Option<&str>); 17] = [
         None,
     ),
     ("bulk load", "1/s", Least(20_000.0), Some("load")),
+    (
+        "memory of a server with it all loaded",
+        "MiB",
+        Most(2048.0),
+        None,
+    ),
+    (
+        "import by HTTP, with catalog and feed behind it",
+        "1/s",
+        Untold,
+        None,
+    ),
+    (
+        "import by HTTP, with catalog and feed behind it: processor time of the server",
+        "cores",
+        Untold,
+        None,
+    ),
+    (
+        "durable writes by HTTP, with audit, 64 writers",
+        "1/s",
+        Untold,
+        None,
+    ),
+    (
+        "durable writes by HTTP, with audit, 64 writers: processor time of the server",
+        "cores",
+        Untold,
+        None,
+    ),
+    (
+        "5,000 filtered watchers, 200 writes/s: events",
+        "1/s",
+        Untold,
+        None,
+    ),
+    (
+        "5,000 filtered watchers, 200 writes/s: sent to received p50",
+        "ms",
+        Untold,
+        None,
+    ),
+    (
+        "5,000 filtered watchers, 200 writes/s: sent to received p99",
+        "ms",
+        Most(100.0),
+        None,
+    ),
+    (
+        "5,000 filtered watchers, 200 writes/s: processor time of the server",
+        "cores",
+        Untold,
+        None,
+    ),
+    (
+        "5,000 filtered watchers, 200 writes/s: processor time of its clients",
+        "cores",
+        Untold,
+        None,
+    ),
+    ("memory of a server after all that", "MiB", Untold, None),
     ("resources", "resources", Untold, None),
 ];
 
@@ -136,7 +198,7 @@ impl Bench {
         if work.exists() {
             fs::remove_dir_all(&work)?;
         }
-        fs::create_dir_all(&work)?;
+        fs::create_dir_all(work.join("server"))?;
         let bench = Bench { work, resources };
         let mut export = bench.step("export");
         export.stdout(File::create(bench.data())?);
@@ -149,8 +211,13 @@ impl Bench {
         self.work.join("resources.tsv")
     }
 
+    /// The data directory of a server that has them.
+    fn server(&self) -> PathBuf {
+        self.work.join("server")
+    }
+
     fn step(&self, step: &str) -> tokio::process::Command {
-        let store = self.work.join("store").display().to_string();
+        let store = self.server().join("store").display().to_string();
         let arguments = [step.to_owned(), store, self.resources.to_string()];
         run::command(run::program("examples/million"), arguments)
     }
@@ -181,10 +248,13 @@ impl Bench {
         }
         Ok(())
     }
+}
 
-    fn end(self) -> Result {
-        let gone = fs::remove_dir_all(&self.work);
-        gone.map_err(|error| format!("{}: {error}", self.work.display()).into())
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.work) {
+            eprintln!("{}: {error}", self.work.display());
+        }
     }
 }
 
@@ -209,8 +279,7 @@ pub async fn check() -> Result {
     peer.stop().await?;
     compared?;
     // It fails where a number was given twice.
-    bench.figures("write", &mut figures).await?;
-    bench.end()
+    bench.figures("write", &mut figures).await
 }
 
 /// Measures `resources` of them.
@@ -233,7 +302,8 @@ pub async fn inventory(resources: u64) -> Result {
     peer.stop().await?;
     let (theirs, version) = asked?;
     bench.figures("write", &mut ours).await?;
-    bench.end()?;
+    note(server::asked(&bench.server()).await?, &mut ours);
+    drop(bench);
     let results = Results {
         bench: "inventory",
         date: Timestamp::now(),
