@@ -15,7 +15,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use self::postgres::Postgres;
 use super::results::{Machine, Results, Row};
-use crate::{Result, debian, run};
+use crate::{Result, debian, packages, run};
 
 /// The resources where nobody says how many.
 pub const RESOURCES: u64 = 1_000_000;
@@ -192,8 +192,7 @@ struct Bench {
 impl Bench {
     async fn prepare(resources: u64) -> Result<Self> {
         debian::ensure_any(&[&["postgresql-15"]]).await?;
-        let words = ["build", "--release", "--package", "wright-inventory"];
-        run::cargo(&[&words[..], &["--example", "million"]].concat()).await?;
+        packages::programs().await?;
         let work = run::data().with_file_name("wright-bench-inventory");
         if work.exists() {
             fs::remove_dir_all(&work)?;
@@ -219,7 +218,7 @@ impl Bench {
     fn step(&self, step: &str) -> tokio::process::Command {
         let store = self.server().join("store").display().to_string();
         let arguments = [step.to_owned(), store, self.resources.to_string()];
-        run::command(run::program("examples/million"), arguments)
+        run::command(run::program("inventory-million"), arguments)
     }
 
     /// What a step says.

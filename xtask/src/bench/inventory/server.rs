@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::Figure;
-use crate::{Result, packages, run};
+use crate::{Result, run};
 
 const API: &str = "127.0.0.1:7695";
 const AGENTS: &str = "127.0.0.1:7696";
@@ -18,7 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a server with this data directory, and has it asked.
 pub async fn asked(data: &Path) -> Result<Vec<Figure>> {
-    packages::programs().await?;
     let mut server = serve(data).await?;
     let process = server.id().ok_or("the server has ended")?.to_string();
     let words = [data.as_os_str(), OsStr::new(&process)];

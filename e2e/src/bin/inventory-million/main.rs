@@ -1,12 +1,12 @@
 //! What an inventory of many resources costs and answers, in one process with its store: one JSON line
 //! for each figure.
 //!
-//! `cargo run --release -p wright-inventory --example million -- STEP DIRECTORY RESOURCES`, the steps
+//! `cargo run --release -p wright-e2e --bin inventory-million -- STEP DIRECTORY RESOURCES`, the steps
 //! one after the other: `export` writes the resources to standard output, one `kind TAB name TAB body` a
 //! line; `load` writes them into the store; `answers` prints what fixed questions are answered, `measure`
 //! how quickly; `write` changes them and claims what is unique.
 
-#[path = "../../../query/examples/million/documents.rs"]
+#[path = "../../../../crates/query/examples/million/documents.rs"]
 mod documents;
 mod questions;
 
