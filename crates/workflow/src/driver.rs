@@ -104,10 +104,8 @@ impl Driver {
         let now = shared.settings.clock.now();
         let mut walk = Walk::new(records, meta.summary.created_at, standing, now);
         let freed = shared.freed.subscribe();
-        {
-            let mut slots = lock(&shared);
-            walk.resume(&mut slots);
-        }
+        walk.resume(&mut lock(&shared));
+        tracing::debug!(job = %id, steps = walk.records().len(), "the job is taken up");
         let (attempts, tokens) = (JoinSet::new(), HashMap::new());
         let (tells, ended) = mpsc::unbounded_channel();
         let driver = Driver {

@@ -15,11 +15,6 @@ use crate::ended::EndedJob;
 use crate::packed::unpack;
 use crate::{JobError, JobId, JobView, Question, StepRecord};
 
-/// Steps that are put together in one go.
-const AT_ONCE: usize = 4_096;
-/// What is longer, compressed perhaps, is not read in one go with what comes next, bytes.
-const LONG: usize = 4 << 10;
-
 /// A job as it was at one revision.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -102,7 +97,7 @@ pub(crate) async fn load_plan(
 pub(crate) async fn load(store: &dyn Store, id: JobId) -> Result<Loaded, JobError> {
     let (entries, revision) = read_all(store, Range::prefix(job_prefix(id)), None).await?;
     let (meta, meta_revision) = meta_among(id, &entries)?;
-    loaded(id, &entries, (meta, meta_revision), revision, Vec::new()).await
+    loaded(id, entries, (meta, meta_revision), revision, Vec::new()).await
 }
 
 /// A whole job whose plan may be at hand: then its pieces are not read.
@@ -116,7 +111,7 @@ pub(crate) async fn load_fresh(
     if meta.plan_key != fresh.plan_key {
         return load(store, id).await;
     }
-    loaded(id, &entries, (meta, meta_revision), revision, fresh.steps).await
+    loaded(id, entries, (meta, meta_revision), revision, fresh.steps).await
 }
 
 /// A whole job whose steps are at hand as they ended; `None` where it was begun again since.
@@ -131,7 +126,7 @@ pub(crate) async fn load_ended(
     if meta_revision != ended.meta_revision {
         return Ok(None);
     }
-    let loaded = loaded(id, &entries, (meta, meta_revision), revision, Vec::new()).await?;
+    let loaded = loaded(id, entries, (meta, meta_revision), revision, Vec::new()).await?;
     Ok(Some(Loaded {
         records: ended.records,
         ..loaded
@@ -164,52 +159,38 @@ fn meta_among(id: JobId, entries: &[Entry]) -> Result<(Meta, Revision), JobError
 }
 
 /// A job from what is in the store; `steps` are its plan's where its pieces are not among that.
-///
-/// Seconds of work for hundreds of thousands of steps: others have their turn after each piece.
 async fn loaded(
     id: JobId,
-    entries: &[Entry],
+    entries: Vec<Entry>,
     (meta, meta_revision): (Meta, Revision),
     revision: Revision,
     mut steps: Vec<Planned>,
 ) -> Result<Loaded, JobError> {
-    let plan = plan_prefix(id, meta.plan_key);
-    let (log_start, context_start) = (log_prefix(id), context_prefix(id));
+    let (plan_start, log_start) = (plan_prefix(id, meta.plan_key), log_prefix(id));
+    let of_plan = |entry: &Entry| entry.key.starts_with(plan_start.as_bytes());
+    let of_log = |entry: &Entry| entry.key.starts_with(log_start.as_bytes());
+    let (pieces, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(of_plan);
+    let (log, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(of_log);
+    let planned = apart(move || {
+        for piece in &pieces {
+            steps.append(&mut from_json(&piece.key, &piece.value)?);
+        }
+        Ok(steps)
+    });
+    let (last, statuses) = (log.last().cloned(), apart(move || statuses(&log)));
+    let (steps, statuses) = tokio::try_join!(planned, statuses)?;
+    let records = apart(move || Ok(records(steps, statuses))).await?;
     let mut context = Vec::new();
-    let (questions_start, children_start) = (question_prefix(id), child_prefix(id));
     let (mut questions, mut children) = (Vec::new(), Vec::new());
-    let (mut statuses, mut next_entry) = (HashMap::<String, Status>::new(), 0);
-    for entry in entries {
-        if entry.value.len() >= LONG {
-            tokio::task::yield_now().await;
+    for Entry { key, value, .. } in &entries {
+        if key.starts_with(context_prefix(id).as_bytes()) {
+            let piece = unpack(value).map_err(serde::de::Error::custom);
+            context.extend_from_slice(&piece.map_err(|error| unreadable(key, error))?);
+        } else if key.starts_with(question_prefix(id).as_bytes()) {
+            questions.push(from_json(key, value)?);
+        } else if key.starts_with(child_prefix(id).as_bytes()) {
+            children.push(from_json::<Child>(key, value)?.job);
         }
-        if entry.key.starts_with(plan.as_bytes()) {
-            steps.append(&mut from_json(&entry.key, &entry.value)?);
-        } else if entry.key.starts_with(context_start.as_bytes()) {
-            let piece = unpack(&entry.value).map_err(serde::de::Error::custom);
-            context.extend_from_slice(&piece.map_err(|error| unreadable(&entry.key, error))?);
-        } else if let Some(number) = entry.key.strip_prefix(log_start.as_bytes()) {
-            statuses.extend(from_json::<Logged>(&entry.key, &entry.value)?);
-            let number = u64::from_str_radix(&String::from_utf8_lossy(number), 16);
-            next_entry = number.map_or(next_entry, |number| number + 1);
-        } else if entry.key.starts_with(questions_start.as_bytes()) {
-            questions.push(from_json(&entry.key, &entry.value)?);
-        } else if entry.key.starts_with(children_start.as_bytes()) {
-            children.push(from_json::<Child>(&entry.key, &entry.value)?.job);
-        }
-    }
-    let mut records = Vec::with_capacity(steps.len());
-    for (place, planned) in steps.into_iter().enumerate() {
-        if place % AT_ONCE == AT_ONCE - 1 {
-            tokio::task::yield_now().await;
-        }
-        let status = statuses.remove(&planned.step.name);
-        let mut record = StepRecord::new(planned.step);
-        if let Some(status) = status {
-            status.apply(&mut record);
-        }
-        (record.dropped, record.abandoned) = (planned.dropped, planned.abandoned);
-        records.push(record);
     }
     children.sort();
     Ok(Loaded {
@@ -218,13 +199,49 @@ async fn loaded(
         context: if context.is_empty() {
             Value::Null
         } else {
-            from_json(context_start.as_bytes(), &context)?
+            from_json(context_prefix(id).as_bytes(), &context)?
         },
         meta,
         revision,
         records,
         questions,
         children,
-        next_entry,
+        next_entry: last.map_or(0, |last| number(&last.key[log_start.len()..]) + 1),
     })
+}
+
+/// Seconds of work for hundreds of thousands of steps: on a thread of its own, for after a restart
+/// thousands of tasks stand in one line for the others.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
+) -> Result<T, JobError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| StoreError::Engine(format!("a job cannot be read: {error}")))?
+}
+
+/// What became of steps, from the entries of a log.
+fn statuses(log: &[Entry]) -> Result<HashMap<String, Status>, JobError> {
+    let mut statuses = HashMap::new();
+    for entry in log {
+        statuses.extend(from_json::<Logged>(&entry.key, &entry.value)?);
+    }
+    Ok(statuses)
+}
+
+/// The number of an entry of a log, as it stands in its key.
+fn number(text: &[u8]) -> u64 {
+    u64::from_str_radix(&String::from_utf8_lossy(text), 16).unwrap_or_default()
+}
+
+fn records(steps: Vec<Planned>, mut statuses: HashMap<String, Status>) -> Vec<StepRecord> {
+    let record = |planned: Planned| {
+        let status = statuses.remove(&planned.step.name);
+        let mut record = StepRecord::new(planned.step);
+        if let Some(status) = status {
+            status.apply(&mut record);
+        }
+        (record.dropped, record.abandoned) = (planned.dropped, planned.abandoned);
+        record
+    };
+    steps.into_iter().map(record).collect()
 }
