@@ -199,13 +199,10 @@ async fn keep(
     loop {
         let unasked = tokio::select! {
             delta = watch.next() => match delta {
-                Some(Ok(JobDelta::Whole(view))) => {
-                    let now = JobOutline::of(&view);
-                    *outline.write().await = now;
-                    continue;
-                }
-                Some(Ok(JobDelta::Changed { summary, steps })) => {
-                    drop(outline.write().await.take(*summary, steps));
+                Some(Ok(delta)) => {
+                    take(&outline, delta).await;
+                    // A large commit is milliseconds of work, and many may be there at once.
+                    tokio::task::yield_now().await;
                     continue;
                 }
                 Some(Err(error)) => {
@@ -223,6 +220,22 @@ async fn keep(
             return;
         }
     }
+}
+
+/// Takes in what changed. Whoever looks waits for as little of it as can be: nobody else writes, so what
+/// was found while they looked, too, is still there.
+async fn take(outline: &SharedOutline, delta: JobDelta) {
+    let former = match delta {
+        JobDelta::Whole(view) => {
+            let now = JobOutline::of(&view);
+            std::mem::replace(&mut *outline.write().await, now)
+        }
+        JobDelta::Changed { summary, steps } => {
+            let found = outline.read().await.find(steps);
+            return outline.write().await.take_found(*summary, found);
+        }
+    };
+    drop(former);
 }
 
 #[cfg(test)]

@@ -108,6 +108,10 @@ pub struct JobOutline {
     by_name: Vec<u32>,
 }
 
+/// What became of steps of an outline, by their places in it.
+#[derive(Debug)]
+pub(crate) struct Found(Vec<(usize, Status)>);
+
 /// An outline as it is written.
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -186,20 +190,36 @@ impl JobOutline {
 
     /// Takes in what changed; steps that it does not have are passed over. The places of the others.
     pub fn take(&mut self, summary: JobSummary, changes: Vec<StepChange>) -> Vec<usize> {
-        self.summary = summary;
-        let mut changed = Vec::with_capacity(changes.len());
-        for StepChange { name, status } in changes {
+        let found = self.find(changes);
+        let places = found.0.iter().map(|(place, _)| *place).collect();
+        self.take_found(summary, found);
+        places
+    }
+
+    /// Finds the steps that changed, which is most of the work of taking that in.
+    pub(crate) fn find(&self, changes: Vec<StepChange>) -> Found {
+        let place = |name: &str| {
             let found = self
                 .by_name
-                .binary_search_by(|place| self.name_at(*place).cmp(&name));
-            let step = found.ok().and_then(|at| self.by_name.get(at).copied());
-            let place = step.map(|place| place as usize);
-            if let Some((place, step)) = place.and_then(|at| Some((at, self.steps.get_mut(at)?))) {
+                .binary_search_by(|place| self.name_at(*place).cmp(name));
+            found.ok().map(|at| self.by_name[at] as usize)
+        };
+        let found = changes.into_iter();
+        Found(
+            found
+                .filter_map(|change| Some((place(&change.name)?, change.status)))
+                .collect(),
+        )
+    }
+
+    /// Takes in what changed of steps that were found in it as it is.
+    pub(crate) fn take_found(&mut self, summary: JobSummary, Found(found): Found) {
+        self.summary = summary;
+        for (place, status) in found {
+            if let Some(step) = self.steps.get_mut(place) {
                 step.take(status);
-                changed.push(place);
             }
         }
-        changed
     }
 
     fn at(&self, place: u32) -> Option<&StepOutline> {
