@@ -3,11 +3,12 @@
 //! Every server keeps what its own agents say. An agent tells the digest of what it knows when it
 //! connects; what is recorded already is neither sent nor written again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use wright_fleet::{Fleet, FleetEvent};
 use wright_inventory::{Author, Inventory, InventoryError, discovery_operations, resource_key};
@@ -16,6 +17,9 @@ use wright_store::{Guard, SharedStore, StoreError};
 
 use crate::{PAUSE, records::kind};
 
+/// How long what agents say is gathered before any of it is seen to: after a start thousands of them connect
+/// at once, and jobs that go on then are waited for.
+const GATHERED: Duration = Duration::from_secs(1);
 /// Hosts that are seen to in one commit.
 const TOGETHER: usize = 256;
 /// The field that has the facts, and who owns it.
@@ -52,36 +56,37 @@ impl Findings {
 
     async fn follow(&self) {
         let mut events = self.fleet.subscribe();
-        let mut said = Said::new();
+        let (mut said, mut due) = (Said::new(), Instant::now());
         loop {
-            let mut next = match said.is_empty() {
-                true => match events.recv().await {
+            tokio::select! {
+                event = events.recv() => match event {
                     None => return,
-                    some => some,
+                    Some(FleetEvent::Facts { host, digest, body }) => {
+                        if said.is_empty() {
+                            due = Instant::now() + GATHERED;
+                        }
+                        said.insert(host, (digest, body));
+                    }
+                    Some(_) => {}
                 },
-                false => events.try_recv(),
-            };
-            while let Some(event) = next {
-                if let FleetEvent::Facts { host, digest, body } = event {
-                    said.insert(host, (digest, body));
+                () = sleep_until(due), if !said.is_empty() => {
+                    if let Err(error) = self.take_all(&mut said).await {
+                        tracing::error!(%error, "facts of hosts could not be recorded; trying again");
+                        due = Instant::now() + PAUSE;
+                    }
                 }
-                next = events.try_recv();
-            }
-            while let Some((first, _)) = said.first_key_value() {
-                let from = first.clone();
-                let some: Said = said
-                    .iter()
-                    .take(TOGETHER)
-                    .map(|(h, s)| (h.clone(), s.clone()))
-                    .collect();
-                if let Err(error) = self.take(&some).await {
-                    tracing::error!(host = %from, %error, "facts of hosts could not be recorded; trying again");
-                    tokio::time::sleep(PAUSE).await;
-                    break;
-                }
-                some.keys().for_each(|host| drop(said.remove(host)));
             }
         }
+    }
+
+    async fn take_all(&self, said: &mut Said) -> Result<(), InventoryError> {
+        while !said.is_empty() {
+            let some = said.iter().take(TOGETHER);
+            let some: Said = some.map(|(host, it)| (host.clone(), it.clone())).collect();
+            self.take(&some).await?;
+            some.keys().for_each(|host| drop(said.remove(host)));
+        }
+        Ok(())
     }
 
     /// Records what is new, and asks for what is and was not sent.

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,7 +20,7 @@ use wright_inventory::{
     Inventory, InventoryError, Resource,
     catalog::{Shown, Sight},
 };
-use wright_store::SharedStore;
+use wright_store::{SharedStore, Watch};
 use wright_workflow::{Engine, JobError, JobId};
 
 use crate::{PAUSE, records::kind};
@@ -154,30 +155,33 @@ impl Rights {
 
     /// Follows every change of what rights are made of, until `shutdown`.
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
-        let one = |kind| self.clone().follow_one(kind);
-        let all = futures::future::join_all(SOURCES.map(one));
-        shutdown.run_until_cancelled(all).await;
-    }
-
-    async fn follow_one(self: Arc<Self>, kind: &'static str) {
-        loop {
-            if let Err(error) = self.follow_until_lost(kind).await {
-                tracing::warn!(%error, kind, "rights cannot follow the inventory; it is tried again");
+        let followed = async {
+            loop {
+                if let Err(error) = self.follow_until_lost().await {
+                    tracing::warn!(%error, "rights cannot follow the inventory; it is tried again");
+                }
+                tokio::time::sleep(PAUSE).await;
             }
-            tokio::time::sleep(PAUSE).await;
-        }
+        };
+        shutdown.run_until_cancelled(followed).await;
     }
 
-    async fn follow_until_lost(&self, kind: &str) -> Result<(), InventoryError> {
+    async fn follow_until_lost(&self) -> Result<(), InventoryError> {
         let now = self.store.revision().await?;
-        let mut changes = self.store.watch(Inventory::written(kind), now).await?;
-        // What was written before the watch began.
+        let watches = SOURCES.map(|kind| self.store.watch(Inventory::written(kind), now));
+        let watches = try_join_all(watches).await?;
+        // What was written before the watches began.
         self.reload().await?;
-        while let Some(change) = changes.next().await {
-            change?;
-            self.reload().await?;
-        }
-        Ok(())
+        let follow = async |mut changes: Watch| {
+            while let Some(change) = changes.next().await {
+                change?;
+                self.reload().await?;
+            }
+            Ok(())
+        };
+        try_join_all(watches.into_iter().map(follow))
+            .await
+            .map(drop)
     }
 
     /// Makes the rights anew of what the inventory says now: who has just written a role finds it.

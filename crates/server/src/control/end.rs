@@ -45,7 +45,9 @@ impl Control {
     /// hosts that it gave up without having seen to what was on them.
     async fn take_up(self: &Arc<Self>) -> Result<(), ControlError> {
         for job in self.unfinished().await? {
-            if let Some(site) = site_of(&job.subject) {
+            if let Some(site) = site_of(&job.subject)
+                && !self.is_noted(&site, job.id).await?
+            {
                 let context = serde_json::from_value(self.engine.show(job.id).await?.context)?;
                 self.note_job(&site, job.id, &job.kind, context).await?;
             }

@@ -275,8 +275,14 @@ impl Control {
         Ok(job)
     }
 
-    /// Writes what a job makes of its site into the site's record. Done again when the server is
-    /// started, since it may have died right after the job was submitted.
+    /// Whether a site's record names a job.
+    async fn is_noted(&self, site: &Name, job: JobId) -> Result<bool, ControlError> {
+        let known = records::site(&self.inventory, site).await?;
+        Ok(known.is_some_and(|known| known.job == Some(job)))
+    }
+
+    /// Writes what a job makes of its site into the site's record. Done when the server is
+    /// started, too, where the last one died right after the job was submitted.
     async fn note_job(
         &self,
         site: &Name,
