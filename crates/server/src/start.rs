@@ -1,6 +1,6 @@
 //! The rooms of a server, and how they are tied together.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -40,6 +40,8 @@ const SHARED_LEASE: u32 = 3;
 /// The same of a server by itself, which nobody waits for: a disk that is slow for a while does not
 /// end its term.
 const OWN_LEASE: u32 = 15;
+/// What jobs do not need begins this long after the start at the latest.
+const TAKING_UP: Duration = Duration::from_secs(1);
 /// Threads that answer requests.
 const API_THREADS: usize = 2;
 
@@ -76,6 +78,7 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
     let store = wright_store::open(&settings.store_url())
         .await
         .map_err(doing("opening the store"))?;
+    tracing::debug!("the store is open");
     let keys = own.join("keys");
     development::trust_own_key(data, &keys).map_err(doing("making the package key"))?;
     let installation = Installation::open(&store, &own, &settings.master_key())
@@ -106,8 +109,13 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
     tasks.spawn(async move {
         ends.run_until_cancelled(reader.run()).await;
     });
-    let (catalog, ends) = (rooms.catalog.clone(), shutdown.clone());
+    let (jobs, catalog, ends) = (
+        rooms.engine.clone(),
+        rooms.catalog.clone(),
+        shutdown.clone(),
+    );
     tasks.spawn(async move {
+        after_jobs(&jobs).await;
         ends.run_until_cancelled(catalog.run()).await;
     });
     let roster: Arc<watch::Sender<Roster>> = Arc::default();
@@ -115,6 +123,7 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
         .issue_server(&["localhost".to_owned()], &[settings.agents.ip()])
         .map_err(doing("issuing the server's certificate"))?;
     tasks.spawn(run_fleet(
+        rooms.engine.clone(),
         rooms.fleet.clone(),
         agents,
         identity,
@@ -147,7 +156,11 @@ pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
         inventory: rooms.inventory.clone(),
         fleet: rooms.fleet.clone(),
     };
-    tasks.spawn(routing.run(shutdown.clone()));
+    let (jobs, ends) = (rooms.engine.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        after_jobs(&jobs).await;
+        routing.run(ends).await;
+    });
     let findings = Findings {
         inventory: rooms.inventory.clone(),
         fleet: rooms.fleet.clone(),
@@ -286,12 +299,22 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
         })
 }
 
+/// Returns when the jobs that this server goes on with are read, or after a while. On two processors
+/// the agents' handshakes, the service table and the catalog made that take three times as long, and
+/// until then none of them is any use to a job.
+async fn after_jobs(jobs: &Engine) {
+    let _ = tokio::time::timeout(TAKING_UP, jobs.taken_up()).await;
+}
+
 async fn run_fleet(
+    jobs: Engine,
     fleet: Fleet,
     listener: TcpListener,
     identity: wright_pki::Identity,
     shutdown: CancellationToken,
 ) {
+    // Who calls meanwhile waits in the socket's queue.
+    after_jobs(&jobs).await;
     if let Err(error) = wright_fleet::serve(listener, identity, fleet, shutdown).await {
         tracing::error!(%error, "the agents' service ended");
     }

@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub walked: Walked,
     /// The steps of the job that ended last.
     pub ended: LastEnded,
+    /// Whether the jobs that were unfinished when this engine began to run are read.
+    pub taken_up: watch::Sender<bool>,
     /// What tests want to happen.
     pub injections: Mutex<Injections>,
 }
@@ -113,6 +115,7 @@ impl Engine {
                 outlines: Outlines::default(),
                 walked: Walked::default(),
                 ended: LastEnded::default(),
+                taken_up: watch::Sender::new(false),
                 injections: Mutex::default(),
             }),
         }

@@ -1,12 +1,14 @@
 //! Which jobs this engine walks: ownership, take-over and the loop around the drivers.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -25,6 +27,9 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const COURTESY: Duration = Duration::from_millis(20);
 /// Jobs after which it leaves them no longer.
 const COURTEOUS: u32 = 10;
+
+/// Held for a job that an engine found when it began to run, until the job is read.
+type Unread = mpsc::Sender<Infallible>;
 
 /// How an engine's term ended: the time during which it held one lease.
 enum Term {
@@ -89,6 +94,14 @@ impl Engine {
         self.sweep_drafts().await?;
         let never = futures::future::pending().boxed();
         self.term(lease, &over, never).await.map(drop)
+    }
+
+    /// Returns once this engine runs and has read every job that is its to go on with: after a restart
+    /// nobody waits for anything else.
+    pub async fn taken_up(&self) {
+        let mut taken_up = self.shared.taken_up.subscribe();
+        // The sender is the engine's own.
+        let _ = taken_up.wait_for(|taken_up| *taken_up).await;
     }
 
     async fn term(
@@ -175,21 +188,28 @@ impl Tenure {
             let store = &self.shared.store;
             let (entries, revision) =
                 read_all(store.as_ref(), Range::prefix(SUBJECTS), None).await?;
+            // Each job that is there holds one until it is read.
+            let (unread, mut all_read) = mpsc::channel(1);
             for entry in entries {
-                self.take_up(&entry.value, walking, &mut active, &mut again);
+                let unread = Some(unread.clone());
+                self.take_up(&entry.value, unread, walking, &mut active, &mut again);
             }
+            drop(unread);
             let mut subjects = store.watch(Range::prefix(SUBJECTS), revision).await?;
             loop {
                 tokio::select! {
                     () = shutdown.cancelled() => return Ok(Term::Shutdown),
                     () = &mut lost => return Ok(Term::LeaseLost),
+                    None = all_read.recv(), if !*self.shared.taken_up.borrow() => {
+                        self.shared.taken_up.send_replace(true);
+                    }
                     Some(done) = walking.join_next(), if !walking.is_empty() => {
                         // A walker does not panic; if it did, its job waits for the next term.
                         let Ok(id) = done else { continue };
                         active.remove(&id);
                         if again.remove(&id) {
                             active.insert(id);
-                            walking.spawn(self.clone().walk(id));
+                            walking.spawn(self.clone().walk(id, None));
                         }
                     }
                     changes = subjects.next() => match changes {
@@ -197,7 +217,7 @@ impl Tenure {
                         Some(Err(StoreError::Compacted { .. })) => break,
                         Some(changes) => for change in changes? {
                             if let Some(after) = change.after {
-                                self.take_up(&after.value, walking, &mut active, &mut again);
+                                self.take_up(&after.value, None, walking, &mut active, &mut again);
                             }
                         },
                     }
@@ -209,6 +229,7 @@ impl Tenure {
     fn take_up(
         &self,
         id: &[u8],
+        unread: Option<Unread>,
         walking: &mut JoinSet<JobId>,
         active: &mut HashSet<JobId>,
         again: &mut HashSet<JobId>,
@@ -217,16 +238,16 @@ impl Tenure {
             return;
         };
         if active.insert(id) {
-            walking.spawn(self.clone().walk(id));
+            walking.spawn(self.clone().walk(id, unread));
         } else {
             again.insert(id);
         }
     }
 
     /// Walks one job to its end, taking it up again from its records whenever something failed.
-    async fn walk(self, id: JobId) -> JobId {
+    async fn walk(self, id: JobId, mut unread: Option<Unread>) -> JobId {
         loop {
-            match self.walk_once(id).await {
+            match self.walk_once(id, unread.take()).await {
                 Ok(()) | Err(JobError::Unknown(_)) => return id,
                 Err(JobError::Store(StoreError::Closed)) => return id,
                 // The owner or the meta is another's now: read again.
@@ -245,10 +266,12 @@ impl Tenure {
         }
     }
 
-    async fn walk_once(&self, id: JobId) -> Result<(), JobError> {
-        let claim = self.own(id).await?;
+    async fn walk_once(&self, id: JobId, mut unread: Option<Unread>) -> Result<(), JobError> {
+        let claim = self.own(id, &mut unread).await?;
         let _loaded = self.load.as_deref().map(Loaded::more);
-        match Driver::load(self.shared.clone(), id, claim.clone()).await? {
+        let driver = Driver::load(self.shared.clone(), id, claim.clone()).await?;
+        drop(unread);
+        match driver {
             Some(driver) => driver.run().await,
             None => {
                 // It ended before we owned it.
@@ -262,8 +285,8 @@ impl Tenure {
     }
 
     /// Becomes the owner of a job: at once where nobody is or where a predecessor of this name was,
-    /// otherwise when the owner's lease has ended.
-    async fn own(&self, id: JobId) -> Result<Claim, JobError> {
+    /// otherwise when the owner's lease has ended: that is another's job until then.
+    async fn own(&self, id: JobId, unread: &mut Option<Unread>) -> Result<Claim, JobError> {
         let store = &self.shared.store;
         let (key, fence_key) = (owner_key(id), fence_key(id));
         let guard = Guard::Value(key.clone().into(), self.owner.clone().into());
@@ -286,6 +309,7 @@ impl Tenure {
                     Guard::Modified(key.clone().into(), entry.modified)
                 }
                 Some(_) => {
+                    drop(unread.take());
                     let mut changes = store.watch(Range::key(key.clone()), revision).await?;
                     match changes.next().await {
                         None => return Err(StoreError::Closed.into()),

@@ -252,3 +252,25 @@ async fn a_job_that_ended_here_is_shown_as_the_store_has_it() {
     over.cancel();
     running.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn an_engine_has_taken_up_what_was_left_when_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(&dir).await;
+    let hold = Step {
+        verb: "hold".to_owned(),
+        ..once("a")
+    };
+    let id = engine.submit(job(vec![hold])).await.unwrap();
+    assert!(futures::poll!(std::pin::pin!(engine.taken_up())).is_pending());
+    let over = CancellationToken::new();
+    let running = tokio::spawn({
+        let (engine, over) = (engine.clone(), over.clone());
+        async move { engine.run(over).await }
+    });
+    let taken_up = tokio::time::timeout(PATIENCE, engine.taken_up()).await;
+    taken_up.expect("it says so");
+    assert!(engine.shared.walked.ask(id).await.is_some());
+    over.cancel();
+    running.await.unwrap().unwrap();
+}
