@@ -127,7 +127,7 @@ pub struct Form {
 
 /// All resources of a kind that the caller may read, at one revision, so that importing them changes
 /// nothing.
-#[utoipa::path(get, path = "/export/{kind}", params(("kind" = String, Path), ("format" = Option<String>, Query, description = "`csv`, `yaml` or `jsonl`, which is the default."), ("group" = Option<String>, Query, description = "Only members of this group.")), responses((status = 200, description = "The resources.", content_type = "text/plain"), (status = 400, description = "No such format.", body = serde_json::Value), (status = 404, description = "No such kind or group.", body = serde_json::Value)))]
+#[utoipa::path(get, path = "/export/{kind}", params(("kind" = String, Path), ("format" = Option<String>, Query, description = "`csv`, `yaml` or `jsonl`, which is the default."), ("group" = Option<String>, Query, description = "Only members of this group.")), responses((status = 200, description = "The resources.", content((String = "application/jsonl"), (String = "application/yaml"), (String = "text/csv"))), (status = 400, description = "No such format.", body = serde_json::Value), (status = 404, description = "No such kind or group.", body = serde_json::Value)))]
 pub async fn export(
     State(rooms): Shared,
     Extension(caller): Extension<Known>,

@@ -30,6 +30,8 @@ pub struct Bed {
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
+    /// Its media type, without parameters.
+    pub media: Option<String>,
     pub text: String,
 }
 
@@ -124,9 +126,10 @@ impl Bed {
 
     async fn read(response: http::Response<Body>) -> Answer {
         let status = response.status();
-        let stream = response.headers().get(header::CONTENT_TYPE);
-        let stream = stream.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        let text = match stream {
+        let media = response.headers().get(header::CONTENT_TYPE);
+        let media = media.and_then(|media| media.to_str().ok()?.split(';').next());
+        let media = media.map(str::to_owned);
+        let text = match media.as_deref() == Some("text/event-stream") {
             // What is there at once; no more comes by itself.
             true => first_frame(response.into_body()).await,
             false => {
@@ -136,7 +139,11 @@ impl Bed {
                 String::from_utf8_lossy(&bytes).into_owned()
             }
         };
-        Answer { status, text }
+        Answer {
+            status,
+            media,
+            text,
+        }
     }
 
     pub async fn get(&self, token: &str, path: &str) -> Answer {

@@ -18,6 +18,13 @@ pub fn hold(method: &str, path: &str, answer: &Answer) {
         "{method} {path}: {} is not in the document",
         answer.status
     );
+    if let (Some(sent), Some(documented)) = (&answer.media, response["content"].as_object()) {
+        assert!(
+            documented.contains_key(sent) || !answer.status.is_success(),
+            "{method} {path} is sent as {sent}, and documented as {:?}",
+            documented.keys()
+        );
+    }
     let content = response["content"].as_object().into_iter().flatten();
     for (media, content) in content.filter(|(media, _)| media.ends_with("json")) {
         let held = serde_json::from_str(&answer.text)
